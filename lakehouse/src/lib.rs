@@ -1,1 +1,25 @@
-//! Placeholder.
+//! The lakehouse: Delta Lake tables under three-level names on any object store.
+//!
+//! The way of the data through this crate:
+//!
+//! * [`Warehouse`] turns names into locations (`<root>/<catalog>/<schema>/<table>`), and knows which catalogs, schemas, tables and views exist.
+//! * [`Table`] is one snapshot of one table; its [`provider`](Table::provider) plans a scan as plain Parquet file scans, so that it runs on any DataFusion executor.
+//! * [`Warehouse::begin_write`] starts a write. Its [`plan`](PendingWrite::write_plan) writes Parquet files and emits one row per file; nothing is visible
+//!   before [`PendingWrite::commit`] puts all of them into the table in one transaction.
+
+mod error;
+mod names;
+mod provider;
+mod schema;
+mod table;
+mod view;
+mod warehouse;
+mod write;
+
+pub use error::{Error, Result};
+pub use names::TableName;
+pub use schema::delta_schema;
+pub use table::Table;
+pub use view::ViewDefinition;
+pub use warehouse::{Relation, RelationEntry, RelationKind, Warehouse};
+pub use write::{PendingWrite, WriteMode, WriteOutcome, WriteRequest};

@@ -1,0 +1,1 @@
+//! Reading: a snapshot as a DataFusion table.

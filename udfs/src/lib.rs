@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The SQL functions that Orrery adds to DataFusion, or puts in place of DataFusion's where those are too slow for
+//! millions of groups.
+//!
+//! [`kernels`] is the mathematics over slices and Arrow arrays and knows nothing of DataFusion; [`scalar`] and
+//! [`aggregate`] wrap it into functions, a file each. Sessions register everything from the lists below, so that a
+//! coordinator and an executor can never know different functions.
+
+pub mod aggregate;
+pub mod kernels;
+pub mod scalar;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+
+/// Every scalar function of this crate.
+pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    scalar::all()
+}
+
+/// Every aggregate function of this crate. `count`, `first_value`, `last_value` and `any_value` carry the names of
+/// DataFusion's own and are meant to replace them.
+pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    aggregate::all()
+}
+
+/// Every window function of this crate: none yet. The aggregates above also work with `OVER`.
+pub fn window_functions() -> Vec<Arc<WindowUDF>> {
+    Vec::new()
+}

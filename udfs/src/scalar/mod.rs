@@ -1,0 +1,16 @@
+//! Scalar functions, one file each.
+
+pub mod try_to_timestamp;
+pub mod xxhash64;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::ScalarUDF;
+
+/// Every scalar function of this crate.
+pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
+    vec![
+        Arc::new(ScalarUDF::new_from_impl(try_to_timestamp::TryToTimestamp::new())),
+        Arc::new(ScalarUDF::new_from_impl(xxhash64::XxHash64::new())),
+    ]
+}

@@ -1,0 +1,154 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use orrery_engine::dialect::{Variable, parse_assignment};
+
+/// SQL scripts in; a star schema of Delta tables out.
+#[derive(Debug, Parser)]
+#[command(name = "orrery", version, about, max_term_width = 120)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run SQL scripts: files, or folders of .sql files in the order of their names
+    Run(Run),
+    /// Open the SQL shell, or run one statement or file
+    Sql(Sql),
+    /// Make synthetic data
+    #[command(subcommand)]
+    Generate(Generate),
+}
+
+impl Arguments {
+    /// Worker threads asked for.
+    pub fn threads(&self) -> Option<usize> {
+        match &self.command {
+            Command::Run(Run { session, .. }) | Command::Sql(Sql { session, .. }) => session.threads,
+            Command::Generate(_) => None,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Scripts, and folders of scripts, in running order
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub session: SessionArgs,
+    /// Parse and plan every statement, write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Start at statement N; earlier ones that only prepare the session (SET, USE, temporary views, caches) still run
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    pub from: usize,
+    #[command(flatten)]
+    pub display: Display,
+    /// Do not show progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sql {
+    #[command(flatten)]
+    pub session: SessionArgs,
+    /// Run these statements and exit
+    #[arg(long, short, value_name = "SQL", conflicts_with = "file")]
+    pub command: Option<String>,
+    /// Run this file and exit
+    #[arg(long, short, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub display: Display,
+}
+
+/// What a session is opened with.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SessionArgs {
+    /// A script variable, used as ${name}; wins over SET in a script. Numbers, true, false and null are typed; all else is text
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_assignment)]
+    pub variables: Vec<(String, Variable)>,
+    /// Root of the warehouse: a path, or a file, s3, gs or az URL
+    #[arg(long, env = "ORRERY_WAREHOUSE", value_name = "URL", default_value = "./warehouse")]
+    pub warehouse: String,
+    /// Catalog that two-level names belong to
+    #[arg(long, env = "ORRERY_CATALOG", value_name = "CATALOG", default_value = "dev")]
+    pub catalog: String,
+    /// Worker threads [default: all cores]
+    #[arg(long, env = "ORRERY_THREADS", value_name = "N", value_parser = at_least_one)]
+    pub threads: Option<usize>,
+    /// Memory that operators may hold before they spill, such as 4GB [default: three fifths of the machine's]
+    #[arg(long, env = "ORRERY_MEMORY_LIMIT", value_name = "SIZE", value_parser = parse_size)]
+    pub memory_limit: Option<usize>,
+    /// Folder for spill files and caches [default: the system's temporary folder]
+    #[arg(long, env = "ORRERY_SCRATCH_DIR", value_name = "DIR")]
+    pub scratch_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Display {
+    /// How rows are written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Rows of a table shown at most; 0 shows all
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    pub max_rows: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns
+    Table,
+    /// Comma-separated values with a header
+    Csv,
+    /// One JSON object per line
+    Json,
+    /// A Parquet file on standard output; one result only
+    Parquet,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Generate {
+    /// Raw e-commerce events, shaped like the REES46 clickstream of October 2019
+    Clickstream(Clickstream),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Clickstream {
+    /// How many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub events: u64,
+    /// Equal seeds give equal data
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// File format
+    #[arg(long, default_value = "parquet", value_parser = ["parquet", "csv", "csv.gz"])]
+    pub format: String,
+    /// Folder for the files
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Share of rows to spoil, 0 to 1: malformed times, negative and huge prices, unknown types, null keys
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    pub dirty: f64,
+    /// Replace the files of an earlier generation
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Do not show progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse::<usize>().ok().filter(|n| *n >= 1).ok_or_else(|| "expected a whole number of at least 1".to_string())
+}
+
+fn parse_size(text: &str) -> Result<usize, String> {
+    let bytes = text.trim().parse::<bytesize::ByteSize>().map_err(|_| "expected a size such as 512MB or 4GB".to_string())?;
+    usize::try_from(bytes.as_u64()).ok().filter(|b| *b >= 16 << 20).ok_or_else(|| "expected at least 16MB".to_string())
+}

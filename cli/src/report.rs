@@ -1,0 +1,166 @@
+//! What a person sees while statements run: a live line, a line per finished statement, and errors with their place.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use orrery_engine::script::{Failure, Finished, Located, Observer};
+use orrery_engine::session::Progress;
+use orrery_engine::{Blame, Error, Result};
+
+use crate::exit;
+use crate::output::Output;
+
+/// Characters of a statement that its line shows.
+const HEADLINE: usize = 64;
+
+/// The observer behind `orrery run`: results on standard output, everything else on standard error.
+pub(crate) struct RunReport {
+    output: Output,
+    bar: ProgressBar,
+    quiet: bool,
+    dry_run: bool,
+    label: String,
+}
+
+impl RunReport {
+    pub(crate) fn new(output: Output, quiet: bool, dry_run: bool) -> Self {
+        let live = !quiet && std::io::stderr().is_terminal();
+        let target = if live { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+            bar.set_style(style);
+        }
+        Self { output, bar, quiet, dry_run, label: String::new() }
+    }
+
+    /// Takes the live line away.
+    pub(crate) fn close(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn line(&self, text: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+}
+
+impl Observer for RunReport {
+    fn started(&mut self, statement: &Located, _kind: &'static str, total: usize) {
+        let file = statement.file.rsplit('/').next().unwrap_or_default();
+        self.label = format!("[{}/{total}] {file}:{} {}", statement.number, statement.text.position.line, statement.text.headline(HEADLINE));
+        self.bar.set_message(self.label.clone());
+        self.bar.tick();
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        let mut parts = vec![self.label.clone(), duration(progress.elapsed)];
+        if progress.rows_read > 0 {
+            let total = progress.rows_total.map_or_else(String::new, |t| format!(" of {}", count(t)));
+            parts.push(format!("{}{total} rows read", count(progress.rows_read)));
+        }
+        if progress.rows_written > 0 {
+            parts.push(format!("{} written, {}", count(progress.rows_written), ByteSize(progress.bytes_written)));
+        }
+        if let Some(eta) = progress.eta() {
+            parts.push(format!("about {} left", duration(eta)));
+        }
+        self.bar.set_message(parts.join(" · "));
+        self.bar.tick();
+    }
+
+    fn schema(&mut self, schema: &SchemaRef) -> Result<()> {
+        self.output.schema(schema)
+    }
+
+    fn batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        let bar = self.bar.clone();
+        bar.suspend(|| self.output.batch(batch))
+    }
+
+    fn finished(&mut self, _statement: &Located, finished: &Finished) -> Result<()> {
+        let mut parts = vec![self.label.clone()];
+        if self.dry_run {
+            parts.push(if finished.summary.is_empty() { "plans".to_string() } else { finished.summary.clone() });
+        } else {
+            parts.push(duration(finished.elapsed));
+            if let Some(rows) = finished.rows {
+                parts.push(format!("{} rows", count(rows)));
+            }
+            if let Some(bytes) = finished.bytes {
+                parts.push(ByteSize(bytes).to_string());
+                if let Some(rows) = finished.rows.filter(|_| finished.elapsed > Duration::from_millis(10)) {
+                    parts.push(format!("{} rows/s", count((rows as f64 / finished.elapsed.as_secs_f64()) as u64)));
+                }
+            }
+            if !finished.summary.is_empty() {
+                parts.push(finished.summary.clone());
+            }
+        }
+        self.line(&parts.join(" · "));
+        let bar = self.bar.clone();
+        bar.suspend(|| self.output.finish())
+    }
+}
+
+/// Prints a failure with its place, statement and hint; returns the exit code.
+pub(crate) fn failure(failure: &Failure) -> u8 {
+    eprintln!("{}: {failure}", title(failure.error.blame));
+    if let (Some(statement), Some(number)) = (&failure.statement, failure.number) {
+        let lines: Vec<&str> = statement.lines().take(4).collect();
+        let more = if statement.lines().count() > lines.len() { " …" } else { "" };
+        eprintln!("  in statement {number}: {}{more}", lines.join("\n    "));
+    }
+    hint(&failure.error);
+    code(&failure.error)
+}
+
+/// Prints an error; returns the exit code.
+pub(crate) fn error(error: &Error) -> u8 {
+    eprintln!("{}: {error}", title(error.blame));
+    hint(error);
+    code(error)
+}
+
+fn hint(error: &Error) {
+    if let Some(hint) = &error.hint {
+        eprintln!("  hint: {hint}");
+    }
+    if error.blame == Blame::Bug {
+        eprintln!("  this is a defect of Orrery; please report it with the statement");
+    }
+}
+
+fn title(blame: Blame) -> &'static str {
+    match blame {
+        Blame::Sql => "error",
+        Blame::Data => "data error",
+        Blame::Storage => "storage error",
+        Blame::Resources => "out of resources",
+        Blame::Interrupted => "interrupted",
+        Blame::Bug => "internal error",
+    }
+}
+
+fn code(error: &Error) -> u8 {
+    if error.blame == Blame::Interrupted { exit::INTERRUPTED } else { exit::FAILED }
+}
+
+/// `0.123 s`, `12.3 s`, `2 min 05 s`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    match seconds {
+        s if s < 10.0 => format!("{s:.3} s"),
+        s if s < 60.0 => format!("{s:.1} s"),
+        _ => format!("{} min {:02} s", duration.as_secs() / 60, duration.as_secs() % 60),
+    }
+}
+
+/// `42,448,764`.
+pub(crate) fn count(number: u64) -> String {
+    indicatif::HumanCount(number).to_string()
+}

@@ -1,0 +1,19 @@
+//! Orrery's SQL: DataFusion's expressions and queries, with the lakehouse statements of Databricks and Spark SQL around them.
+//!
+//! A file is read in three steps. `lexer` cuts the text into statements of positioned tokens; `variables` puts typed literals in the
+//! place of `${name}`; `parser` makes a [`Statement`] of the tokens, and `check` refuses every construct that would parse and then be
+//! ignored. All three know the position of what they complain about.
+
+mod check;
+mod lexer;
+mod parser;
+mod sql_dialect;
+mod statement;
+mod variables;
+
+pub use lexer::{StatementText, split};
+pub use parser::parse;
+pub(crate) use parser::{normalize, to_name};
+pub use sql_dialect::OrreryDialect;
+pub use statement::*;
+pub use variables::{Variable, Variables, parse_assignment};

@@ -1,0 +1,77 @@
+//! The token and grammar rules handed to sqlparser: its permissive generic dialect, plus table versions.
+
+use std::any::TypeId;
+
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
+
+/// sqlparser's generic dialect with `VERSION AS OF` and `TIMESTAMP AS OF`.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct OrreryDialect;
+
+macro_rules! like_generic {
+    ($($name:ident),* $(,)?) => {
+        $(fn $name(&self) -> bool { GenericDialect.$name() })*
+    };
+}
+
+impl Dialect for OrreryDialect {
+    /// sqlparser asks for the type of a dialect in places that have no hook; there we are the generic one.
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<GenericDialect>()
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '"' || ch == '`'
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        ch.is_alphabetic() || ch == '_'
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        ch.is_alphanumeric() || ch == '_'
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
+    like_generic!(
+        supports_unicode_string_literal,
+        supports_partition_by_after_order_by,
+        supports_array_join_syntax,
+        supports_group_by_expr,
+        supports_group_by_with_modifier,
+        supports_left_associative_joins_without_parens,
+        supports_match_recognize,
+        supports_window_function_null_treatment_arg,
+        supports_dictionary_syntax,
+        supports_window_clause_named_window_reference,
+        supports_select_wildcard_except,
+        support_map_literal_syntax,
+        allow_extract_custom,
+        allow_extract_single_quotes,
+        supports_extract_comma_syntax,
+        supports_parens_around_table_factor,
+        supports_values_as_table_factor,
+        supports_explain_with_utility_options,
+        supports_limit_comma,
+        supports_from_first_select,
+        supports_projection_trailing_commas,
+        supports_try_convert,
+        supports_bitwise_shift_operators,
+        supports_named_fn_args_with_assignment_operator,
+        supports_struct_literal,
+        supports_nested_comments,
+        supports_string_escape_constant,
+        supports_array_typedef_with_brackets,
+        supports_filter_during_aggregation,
+        supports_select_wildcard_exclude,
+        supports_interval_options,
+        supports_select_wildcard_replace,
+        supports_select_wildcard_ilike,
+        supports_select_wildcard_rename,
+        supports_comment_optimizer_hint,
+        supports_comma_separated_trim,
+    );
+}

@@ -1,0 +1,329 @@
+//! Names → relations for DataFusion's planner: the session's own names first, then the warehouse's.
+//!
+//! DataFusion asks for catalogs and schemas without waiting, and for tables with waiting; so catalogs and schemas always "exist" here and
+//! every question is settled when the table is asked for, by one look into the warehouse.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, OnceLock, Weak};
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::{DataFusionError, Result as DataFusionResult};
+use datafusion::datasource::ViewTable;
+use datafusion::execution::session_state::SessionState;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::ast::Query;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use orrery_lakehouse::{Relation, TableName, Warehouse};
+use parking_lot::RwLock;
+
+use super::planning;
+use crate::dialect::{self, Name, Statement};
+use crate::{Error, Result};
+
+/// The schema that every catalog has.
+pub(crate) const DEFAULT_SCHEMA: &str = "default";
+
+/// How deep views may stand on views.
+const VIEW_DEPTH: usize = 32;
+
+tokio::task_local! {
+    /// The views being planned, outermost first.
+    static VIEWS: Vec<String>;
+}
+
+/// A query kept under a name, with the names it resolves against.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredQuery {
+    pub query: Box<Query>,
+    pub columns: Vec<String>,
+    pub catalog: String,
+    pub schema: String,
+}
+
+/// What a session-owned name stands for.
+#[derive(Debug, Clone)]
+pub(crate) enum Temporary {
+    View(StoredQuery),
+    Rows(Arc<dyn TableProvider>),
+}
+
+#[derive(Default)]
+struct Own {
+    catalog: String,
+    schema: String,
+    /// Temporary views and caches by unqualified name.
+    temporary: HashMap<String, Temporary>,
+    /// Cached copies of stored relations.
+    cached: HashMap<TableName, Arc<dyn TableProvider>>,
+    /// Relations that a dry run would have made.
+    planned: HashMap<TableName, Arc<dyn TableProvider>>,
+    /// Schemas that a dry run would have made.
+    planned_schemas: HashSet<(String, String)>,
+    /// Scans of one statement: files, table versions.
+    scans: HashMap<String, Arc<dyn TableProvider>>,
+    scans_made: u64,
+}
+
+/// All names that a session can see.
+pub(crate) struct Names {
+    warehouse: Warehouse,
+    own: RwLock<Own>,
+    state: OnceLock<Weak<RwLock<SessionState>>>,
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Names")
+    }
+}
+
+impl Names {
+    pub(crate) fn new(warehouse: Warehouse, catalog: &str) -> Self {
+        let own = Own { catalog: catalog.to_string(), schema: DEFAULT_SCHEMA.to_string(), ..Own::default() };
+        Self { warehouse, own: RwLock::new(own), state: OnceLock::new() }
+    }
+
+    /// Views are planned with the session's functions and settings; the session owns us, so the way back is weak.
+    pub(crate) fn attach(&self, context: &SessionContext) {
+        let _ = self.state.set(context.state_weak_ref());
+    }
+
+    pub(crate) fn warehouse(&self) -> &Warehouse {
+        &self.warehouse
+    }
+
+    pub(crate) fn current(&self) -> (String, String) {
+        let own = self.own.read();
+        (own.catalog.clone(), own.schema.clone())
+    }
+
+    pub(crate) fn set_current(&self, catalog: &str, schema: &str) {
+        let mut own = self.own.write();
+        own.catalog = catalog.to_string();
+        own.schema = schema.to_string();
+    }
+
+    /// The full name that `name` stands for.
+    pub(crate) fn resolve(&self, name: &Name) -> TableName {
+        let (catalog, schema) = self.current();
+        match name.parts.as_slice() {
+            [c, s, t] => TableName::new(c, s, t),
+            [s, t] => TableName::new(catalog, s, t),
+            parts => TableName::new(catalog, schema, parts.last().map_or("", String::as_str)),
+        }
+    }
+
+    /// As [`Names::resolve`], against the current names of a planning state (those of a view while it is planned).
+    pub(crate) fn resolve_in(&self, name: &Name, state: &SessionState) -> TableName {
+        let options = &state.config_options().catalog;
+        match name.parts.as_slice() {
+            [c, s, t] => TableName::new(c, s, t),
+            [s, t] => TableName::new(&options.default_catalog, s, t),
+            parts => TableName::new(&options.default_catalog, &options.default_schema, parts.last().map_or("", String::as_str)),
+        }
+    }
+
+    /// The session-owned relation of an unqualified name.
+    pub(crate) fn temporary(&self, name: &Name) -> Option<Temporary> {
+        match name.parts.as_slice() {
+            [single] => self.own.read().temporary.get(single).cloned(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn temporary_names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.own.read().temporary.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn put_temporary(&self, name: &str, temporary: Temporary) {
+        self.own.write().temporary.insert(name.to_string(), temporary);
+    }
+
+    pub(crate) fn drop_temporary(&self, name: &str) -> Option<Temporary> {
+        self.own.write().temporary.remove(name)
+    }
+
+    pub(crate) fn put_cached(&self, name: TableName, rows: Arc<dyn TableProvider>) {
+        self.own.write().cached.insert(name, rows);
+    }
+
+    /// Forgets the cached copy; a write to the table makes it stale.
+    pub(crate) fn drop_cached(&self, name: &TableName) -> bool {
+        self.own.write().cached.remove(name).is_some()
+    }
+
+    pub(crate) fn put_planned(&self, name: TableName, rows: Arc<dyn TableProvider>) {
+        self.own.write().planned.insert(name, rows);
+    }
+
+    pub(crate) fn planned(&self, name: &TableName) -> Option<Arc<dyn TableProvider>> {
+        self.own.read().planned.get(name).cloned()
+    }
+
+    pub(crate) fn plan_schema(&self, catalog: &str, schema: &str) {
+        self.own.write().planned_schemas.insert((catalog.to_string(), schema.to_string()));
+    }
+
+    pub(crate) fn schema_planned(&self, catalog: &str, schema: &str) -> bool {
+        self.own.read().planned_schemas.contains(&(catalog.to_string(), schema.to_string()))
+    }
+
+    /// Forgets all cached copies of which `gone` is true.
+    pub(crate) fn forget_cached(&self, gone: impl Fn(&TableName) -> bool) {
+        self.own.write().cached.retain(|name, _| !gone(name));
+    }
+
+    /// Gives a scan a name that no user can write; [`Names::drop_scans`] forgets it when the statement is planned.
+    pub(crate) fn put_scan(&self, provider: Arc<dyn TableProvider>) -> String {
+        let mut own = self.own.write();
+        own.scans_made += 1;
+        let name = format!("\u{1}scan{}", own.scans_made);
+        own.scans.insert(name.clone(), provider);
+        name
+    }
+
+    pub(crate) fn drop_scans(&self, names: &[String]) {
+        let mut own = self.own.write();
+        for name in names {
+            own.scans.remove(name);
+        }
+    }
+
+    /// The relation behind a full name, or `None`.
+    pub(crate) async fn relation(&self, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
+        {
+            let own = self.own.read();
+            let found = own.scans.get(&name.table).or_else(|| own.cached.get(name)).or_else(|| own.planned.get(name));
+            if let Some(provider) = found {
+                return Ok(Some(Arc::clone(provider)));
+            }
+        }
+        let own = {
+            let own = self.own.read();
+            let here = own.catalog == name.catalog && own.schema == name.schema;
+            if here { own.temporary.get(&name.table).cloned() } else { None }
+        };
+        match own {
+            Some(Temporary::Rows(rows)) => return Ok(Some(rows)),
+            Some(Temporary::View(stored)) => return self.view(&name.table, stored).await.map(Some),
+            None => {}
+        }
+        match self.warehouse.relation(name).await? {
+            Some(Relation::Table(table)) => Ok(Some(table.provider())),
+            Some(Relation::View(definition)) => {
+                let Statement::Query(query) = parse_view(&definition.sql)? else {
+                    return Err(Error::data(format!("the view {name} does not hold a query")));
+                };
+                let stored = StoredQuery { query, columns: definition.columns, catalog: definition.catalog, schema: definition.schema };
+                self.view(&name.to_string(), stored).await.map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn view(&self, name: &str, stored: StoredQuery) -> Result<Arc<dyn TableProvider>> {
+        let mut stack = VIEWS.try_with(Clone::clone).unwrap_or_default();
+        if stack.len() >= VIEW_DEPTH || stack.iter().any(|v| v == name) {
+            return Err(Error::sql(format!("the view {name} stands on itself: {} → {name}", stack.join(" → "))));
+        }
+        stack.push(name.to_string());
+        let plan = VIEWS.scope(stack, self.plan_view(&stored)).await.map_err(|e| {
+            // Positions inside the view's text mean nothing to the reader of the statement.
+            Error { position: None, message: format!("in view {name}: {}", e.message), ..e }
+        })?;
+        Ok(Arc::new(ViewTable::new(plan, None)))
+    }
+
+    /// Plans a stored query with its own current catalog and schema. Boxed: views stand on views.
+    pub(crate) fn plan_view<'a>(&'a self, stored: &'a StoredQuery) -> BoxFuture<'a, Result<datafusion::logical_expr::LogicalPlan>> {
+        async move {
+            let state = self.state.get().and_then(Weak::upgrade).ok_or_else(|| Error::new(crate::Blame::Bug, "the session has ended"))?;
+            let mut state = state.read().clone();
+            let options = state.config_mut().options_mut();
+            options.catalog.default_catalog.clone_from(&stored.catalog);
+            options.catalog.default_schema.clone_from(&stored.schema);
+            let plan = planning::plan_query(&state, self, stored.query.clone()).await?;
+            planning::rename_columns(plan, &stored.columns)
+        }
+        .boxed()
+    }
+}
+
+/// Parses the text of a stored view.
+pub(crate) fn parse_view(sql: &str) -> Result<Statement> {
+    let mut statements = dialect::split(sql)?;
+    if statements.len() != 1 {
+        return Err(Error::data("a view must hold exactly one query"));
+    }
+    dialect::parse(&statements.remove(0).tokens)
+}
+
+impl CatalogProviderList for Names {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![self.current().0]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        let names = self.state.get().and_then(Weak::upgrade)?;
+        let list = Arc::clone(names.read().catalog_list());
+        Some(Arc::new(Catalog { list, name: name.to_string() }))
+    }
+}
+
+#[derive(Debug)]
+struct Catalog {
+    list: Arc<dyn CatalogProviderList>,
+    name: String,
+}
+
+impl CatalogProvider for Catalog {
+    fn schema_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        Some(Arc::new(Schema { list: Arc::clone(&self.list), catalog: self.name.clone(), name: name.to_string() }))
+    }
+}
+
+#[derive(Debug)]
+struct Schema {
+    list: Arc<dyn CatalogProviderList>,
+    catalog: String,
+    name: String,
+}
+
+#[async_trait]
+impl SchemaProvider for Schema {
+    fn table_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        let name = TableName::new(&self.catalog, &self.name, name);
+        find(Arc::clone(&self.list), name).await
+    }
+
+    fn table_exist(&self, _: &str) -> bool {
+        true
+    }
+}
+
+fn find(list: Arc<dyn CatalogProviderList>, name: TableName) -> BoxFuture<'static, DataFusionResult<Option<Arc<dyn TableProvider>>>> {
+    async move {
+        let Some(names) = list.downcast_ref::<Names>() else {
+            return Err(DataFusionError::Internal("the session's catalog was replaced".to_string()));
+        };
+        names.relation(&name).await.map_err(|e| DataFusionError::External(Box::new(e)))
+    }
+    .boxed()
+}

@@ -1,0 +1,184 @@
+//! One statement, carried out: the table of which module does what.
+
+use std::sync::Arc;
+
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::sql::sqlparser::ast::Query;
+use orrery_lakehouse::WriteOutcome;
+
+use super::rows::stream;
+use super::{Session, Tracker, diagnose, options, planning};
+use crate::dialect::{self, Describe, Name, Statement, StatementText, Variable};
+use crate::{Error, Result};
+
+/// Carry out, or only find out whether it would plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Carry out.
+    Run,
+    /// Parse and plan; write nothing. Relations that statements would make are remembered by schema, so that later statements plan.
+    Check,
+}
+
+/// What a statement led to.
+pub enum Outcome {
+    /// Rows for the user.
+    Rows(SendableRecordBatchStream),
+    /// Rows in a table.
+    Written {
+        /// Full name of the table.
+        table: String,
+        /// Version, rows, bytes, files.
+        outcome: WriteOutcome,
+    },
+    /// Something else was done; in a few words.
+    Done(String),
+}
+
+impl Session {
+    /// Parses a statement with the variables now in force.
+    ///
+    /// # Errors
+    /// Unset variables, syntax errors, unsupported constructs; all with their place.
+    pub fn parse(&self, text: &StatementText) -> Result<Statement> {
+        let tokens = self.variables().substitute(text)?;
+        dialect::parse(&tokens).map_err(|e| planning::locate(e, text))
+    }
+
+    /// Parses and carries out one statement.
+    ///
+    /// The rows of [`Outcome::Rows`] are computed while the stream is read; errors that come up then are passed through
+    /// [`Session::explain_error`] by the reader.
+    ///
+    /// # Errors
+    /// Anything that goes wrong before rows flow, with its place; tables are as they were before.
+    pub async fn execute(&self, text: &StatementText, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
+        let statement = self.parse(text)?;
+        let token = self.cancellation();
+        let work = self.dispatch(&statement, text, mode, tracker);
+        let result = tokio::select! {
+            biased;
+            result = work => result,
+            () = token.cancelled(), if !writes(&statement) => Err(Error::interrupted()),
+        };
+        match result {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => Err(self.explain_error(error, text, tracker).await),
+        }
+    }
+
+    /// Gives an error that came up while a plan ran its place in the script and, where a file is to blame, the file and line.
+    pub async fn explain_error(&self, error: Error, text: &StatementText, tracker: &Tracker) -> Error {
+        let error = planning::locate(error, text);
+        match tracker.plan() {
+            Some(plan) => diagnose::name_file(error, &plan, &self.context.task_ctx()).await,
+            None => error,
+        }
+    }
+
+    fn dispatch<'a>(
+        &'a self,
+        statement: &'a Statement,
+        text: &'a StatementText,
+        mode: Mode,
+        tracker: &'a Tracker,
+    ) -> futures::future::BoxFuture<'a, Result<Outcome>> {
+        Box::pin(self.dispatch_inner(statement, text, mode, tracker))
+    }
+
+    async fn dispatch_inner(&self, statement: &Statement, text: &StatementText, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
+        match statement {
+            Statement::Query(query) => self.query(query.clone(), mode, tracker).await,
+            Statement::Explain { analyze, verbose, statement } => self.explain(statement, text, *analyze, *verbose, mode, tracker).await,
+            Statement::SetVariable { name, value } => self.set(name, value, mode).await,
+            Statement::SetOption { key, value } => self.set_option(key, value),
+            Statement::CreateCatalog(create) => self.create_catalog(create, mode).await,
+            Statement::DropCatalog(drop) => self.drop_catalog(drop, mode).await,
+            Statement::CreateSchema(create) => self.create_schema(create, mode).await,
+            Statement::DropSchema(drop) => self.drop_schema(drop, mode).await,
+            Statement::Use { catalog, name } => self.use_namespace(*catalog, name, mode).await,
+            Statement::CreateTable(create) => self.create_table(create, text, mode, tracker).await,
+            Statement::Insert(insert) => self.insert(insert, text, mode, tracker).await,
+            Statement::CreateView(create) => self.create_view(create, mode).await,
+            Statement::DropTable(drop) => self.drop_table(drop, mode).await,
+            Statement::DropView(drop) => self.drop_view(drop, mode).await,
+            Statement::Cache { name, query } => self.cache(name, query.clone(), text, mode, tracker).await,
+            Statement::Uncache(drop) => self.uncache(drop, mode).await,
+            Statement::Describe(Describe::Relation { name, extended }) => self.describe_relation(name, *extended).await,
+            Statement::Describe(Describe::Query(query)) => self.describe_query(query.clone()).await,
+            Statement::Describe(Describe::History { name, limit }) => self.describe_history(name, *limit).await,
+            Statement::Describe(Describe::Detail(name)) => self.describe_detail(name).await,
+            Statement::Show(show) => self.show(show).await,
+            Statement::Summarize(query) => self.summarize(query.clone(), mode, tracker).await,
+            Statement::Assert { condition, message, text } => self.assert(condition, message.as_deref(), text, mode).await,
+            Statement::DataFusion(statement) => {
+                let state = self.context.state();
+                let plan = planning::plan_statement(&state, &self.names, statement.as_ref().clone()).await?;
+                self.run_query(plan, mode, tracker).await
+            }
+        }
+    }
+
+    async fn query(&self, query: Box<Query>, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
+        let state = self.context.state();
+        let plan = planning::plan_query(&state, &self.names, query).await?;
+        self.run_query(plan, mode, tracker).await
+    }
+
+    async fn run_query(&self, plan: LogicalPlan, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
+        let physical = self.physical(&plan).await?;
+        if mode == Mode::Check {
+            return Ok(Outcome::Done("plans".to_string()));
+        }
+        tracker.start(&physical);
+        Ok(Outcome::Rows(self.backend.stream(physical, self.context.task_ctx()).await?))
+    }
+
+    pub(super) async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self.context.state().create_physical_plan(plan).await?)
+    }
+
+    async fn set(&self, name: &str, value: &datafusion::sql::sqlparser::ast::Expr, mode: Mode) -> Result<Outcome> {
+        let state = self.context.state();
+        let variable = if mode == Mode::Check && !matches!(value, datafusion::sql::sqlparser::ast::Expr::Value(_)) {
+            let query = planning::select_of(vec![value.clone()])?;
+            let plan = planning::plan_query(&state, &self.names, query).await?;
+            options::sample_value(plan.schema().field(0).data_type())
+        } else {
+            let values = planning::evaluate(&state, &self.names, vec![value.clone()]).await?;
+            let value = values.first().ok_or_else(|| Error::sql("SET takes one value"))?;
+            Variable::try_from(value)?
+        };
+        let shown = format!("{name} = {variable}");
+        if self.set_variable(name, variable) {
+            Ok(Outcome::Done(shown))
+        } else {
+            Ok(Outcome::Done(format!("{name} keeps the value given with --set")))
+        }
+    }
+
+    fn set_option(&self, key: &Name, value: &str) -> Result<Outcome> {
+        let dotted = key.to_string();
+        if !options::SETTABLE.contains(&dotted.as_str()) {
+            return Err(Error::sql(format!("the setting '{dotted}' cannot be changed"))
+                .at(key.position)
+                .hint(format!("settings are: {}; a script variable has no dot in its name", options::SETTABLE.join(", "))));
+        }
+        let state = self.context.state_ref();
+        let mut state = state.write();
+        state.config_mut().options_mut().set(&dotted, value).map_err(|e| Error::from(e).at(key.position))?;
+        Ok(Outcome::Done(format!("{dotted} = {value}")))
+    }
+
+    /// The rows of a description or listing.
+    pub(super) fn batch(batch: datafusion::arrow::array::RecordBatch) -> Result<Outcome> {
+        Ok(Outcome::Rows(stream(batch)?))
+    }
+}
+
+/// Statements that write watch the cancellation themselves, so that they can clean up behind them.
+fn writes(statement: &Statement) -> bool {
+    matches!(statement, Statement::CreateTable(_) | Statement::Insert(_) | Statement::Cache { .. })
+}

@@ -1,0 +1,158 @@
+//! A session: whose names resolve against which catalog and schema, with its variables, temporary views and caches. It carries out
+//! statements; how a plan runs is the [`Backend`]'s business.
+
+mod assert;
+mod backend;
+mod cache;
+mod catalog;
+mod describe;
+mod diagnose;
+mod execute;
+mod explain;
+mod files;
+mod insert;
+mod namespaces;
+mod options;
+mod planning;
+mod progress;
+mod relations;
+mod rows;
+mod runtime;
+mod show;
+mod summarize;
+mod types;
+mod views;
+mod write;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use orrery_lakehouse::Warehouse;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+pub use backend::{Backend, InProcess};
+pub use execute::{Mode, Outcome};
+pub use options::SessionOptions;
+pub use progress::{Progress, Tracker};
+pub use types::sql_type_name;
+
+use crate::dialect::{Variable, Variables};
+use crate::{Error, Result, planner};
+use catalog::Names;
+
+/// One user's session on a warehouse.
+pub struct Session {
+    pub(crate) warehouse: Warehouse,
+    pub(crate) names: Arc<Names>,
+    pub(crate) context: SessionContext,
+    pub(crate) backend: Arc<dyn Backend>,
+    variables: Mutex<Variables>,
+    scratch: cache::Scratch,
+    cancel: Mutex<CancellationToken>,
+}
+
+impl Session {
+    /// Opens a session on the embedded engine.
+    ///
+    /// # Errors
+    /// A warehouse location that cannot be understood, a catalog that does not exist, or a scratch directory that cannot be used.
+    pub async fn open(options: SessionOptions) -> Result<Self> {
+        let warehouse = Warehouse::open(&options.warehouse, options.storage_options.clone()).await?;
+        if !warehouse.catalog_exists(&options.catalog).await? {
+            let known = warehouse.catalogs().await?.join(", ");
+            return Err(Error::sql(format!("the catalog '{}' does not exist", options.catalog)).hint(format!("catalogs are: {known}")));
+        }
+        let runtime = runtime::build(&options)?;
+        warehouse.register_with(&runtime);
+        let names = Arc::new(Names::new(warehouse.clone(), &options.catalog));
+        let mut config = SessionConfig::new()
+            .with_default_catalog_and_schema(&options.catalog, catalog::DEFAULT_SCHEMA)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(false);
+        config.options_mut().sql_parser.collect_spans = true;
+        if let Some(threads) = options.threads {
+            config = config.with_target_partitions(threads);
+        }
+        let catalogs: Arc<dyn datafusion::catalog::CatalogProviderList> = Arc::clone(&names) as _;
+        let builder = SessionStateBuilder::new().with_default_features().with_config(config).with_runtime_env(runtime).with_catalog_list(catalogs);
+        let context = SessionContext::new_with_state(planner::register(builder).build());
+        names.attach(&context);
+        let mut variables = Variables::default();
+        for (name, value) in options.variables {
+            variables.give(&name, value);
+        }
+        Ok(Self {
+            warehouse,
+            names,
+            context,
+            backend: Arc::new(InProcess),
+            variables: Mutex::new(variables),
+            scratch: cache::Scratch::default(),
+            cancel: Mutex::new(CancellationToken::new()),
+        })
+    }
+
+    /// The warehouse it works on.
+    pub fn warehouse(&self) -> &Warehouse {
+        &self.warehouse
+    }
+
+    /// DataFusion's session below, for callers that build plans themselves.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Current catalog and schema.
+    pub fn current(&self) -> (String, String) {
+        self.names.current()
+    }
+
+    /// A copy of the variables in force.
+    pub fn variables(&self) -> Variables {
+        self.variables.lock().clone()
+    }
+
+    /// Sets a script variable as `SET` does; returns whether it took effect.
+    pub fn set_variable(&self, name: &str, value: Variable) -> bool {
+        self.variables.lock().set(name, value)
+    }
+
+    /// Stops the statement that runs now; it ends with [`Blame::Interrupted`](crate::Blame::Interrupted) and leaves its tables as they were.
+    pub fn cancel(&self) {
+        self.cancel.lock().cancel();
+    }
+
+    /// The token that stops the current statement; renewed after it fired, so that the session stays usable.
+    pub(crate) fn cancellation(&self) -> CancellationToken {
+        let mut token = self.cancel.lock();
+        if token.is_cancelled() {
+            *token = CancellationToken::new();
+        }
+        token.clone()
+    }
+
+    /// Everything that can be completed in a shell: catalogs, schemas, relations of the current catalog, temporary names, functions.
+    pub async fn completions(&self) -> Vec<String> {
+        let mut words: BTreeSet<String> = BTreeSet::new();
+        let (catalog, current_schema) = self.current();
+        words.extend(self.warehouse.catalogs().await.unwrap_or_default());
+        for schema in self.warehouse.schemas(&catalog).await.unwrap_or_default() {
+            for relation in self.warehouse.relations(&catalog, &schema).await.unwrap_or_default() {
+                if schema == current_schema {
+                    words.insert(relation.name.clone());
+                }
+                words.insert(format!("{schema}.{}", relation.name));
+            }
+            words.insert(schema);
+        }
+        words.extend(self.names.temporary_names());
+        let state = self.context.state();
+        words.extend(state.scalar_functions().keys().cloned());
+        words.extend(state.aggregate_functions().keys().cloned());
+        words.extend(state.window_functions().keys().cloned());
+        words.into_iter().collect()
+    }
+}

@@ -1,0 +1,83 @@
+//! What a session is opened with.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+
+use crate::dialect::Variable;
+use crate::{Error, Result};
+
+/// Settings of a session; [`Default`] is what `orrery run` uses when told nothing.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// Path or object-store URL of the warehouse's root.
+    pub warehouse: String,
+    /// Options for the object store, such as `aws_region`; credentials come from the environment as well.
+    pub storage_options: HashMap<String, String>,
+    /// The catalog that two-level names resolve in.
+    pub catalog: String,
+    /// Variables that win over a script's `SET`.
+    pub variables: Vec<(String, Variable)>,
+    /// Worker threads, and so partitions of a plan; all cores when absent.
+    pub threads: Option<usize>,
+    /// Bytes that operators may hold before they spill; three fifths of the machine's (or container's) memory when absent.
+    pub memory_limit_bytes: Option<usize>,
+    /// Where operators spill to and `CACHE TABLE` keeps its rows; the system's temporary directory when absent.
+    pub scratch_dir: Option<PathBuf>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            warehouse: "./warehouse".to_string(),
+            storage_options: HashMap::new(),
+            catalog: "dev".to_string(),
+            variables: Vec::new(),
+            threads: None,
+            memory_limit_bytes: None,
+            scratch_dir: None,
+        }
+    }
+}
+
+/// Engine settings that `SET key = value` may change; each is safe on every backend.
+pub(super) const SETTABLE: &[&str] = &[
+    "datafusion.execution.batch_size",
+    "datafusion.execution.target_partitions",
+    "datafusion.optimizer.prefer_hash_join",
+    "datafusion.sql_parser.parse_float_as_decimal",
+    "datafusion.explain.format",
+];
+
+impl TryFrom<&ScalarValue> for Variable {
+    type Error = Error;
+
+    /// Numbers, text, booleans, dates and timestamps keep their type; anything else cannot be a variable.
+    fn try_from(value: &ScalarValue) -> Result<Self> {
+        if value.is_null() {
+            return Ok(Variable::Null);
+        }
+        let text = || value.cast_to(&DataType::Utf8).map(|v| v.to_string()).map_err(Error::from);
+        match value.data_type() {
+            DataType::Boolean => Ok(Variable::Boolean(matches!(value, ScalarValue::Boolean(Some(true))))),
+            t if t.is_numeric() => Ok(Variable::Number(text()?)),
+            DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => Ok(Variable::String(text()?)),
+            DataType::Date32 | DataType::Date64 => Ok(Variable::Date(text()?)),
+            DataType::Timestamp(_, _) => Ok(Variable::Timestamp(text()?)),
+            other => Err(Error::sql(format!("a variable cannot hold a value of type {other}")).hint("numbers, text, booleans, dates and timestamps can")),
+        }
+    }
+}
+
+/// Some value of a type, for planning statements with a variable whose value a dry run does not compute.
+pub(super) fn sample_value(data_type: &DataType) -> Variable {
+    match data_type {
+        DataType::Boolean => Variable::Boolean(true),
+        t if t.is_numeric() => Variable::Number("1".to_string()),
+        DataType::Date32 | DataType::Date64 => Variable::Date("2020-01-01".to_string()),
+        DataType::Timestamp(_, _) => Variable::Timestamp("2020-01-01T00:00:00".to_string()),
+        _ => Variable::String(String::new()),
+    }
+}

@@ -1,0 +1,138 @@
+//! Syntax tree → logical plan, and the small evaluations that statements need while they are planned.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::ScalarValue;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
+use datafusion::physical_plan;
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement as SqlStatement};
+use orrery_lakehouse::TableName;
+
+use super::catalog::Names;
+use super::relations;
+use crate::dialect::{self, Statement, StatementText};
+use crate::{Error, Result};
+
+/// How different a name may be to be offered as "did you mean".
+const SIMILAR_ENOUGH: f64 = 0.7;
+
+/// Plans a query: file scans and table versions are resolved first, the rest is DataFusion's.
+pub(super) async fn plan_query(state: &SessionState, names: &Names, mut query: Box<Query>) -> Result<LogicalPlan> {
+    let scans = relations::prepare(state, names, &mut query).await?;
+    let statement = DataFusionStatement::Statement(Box::new(SqlStatement::Query(query)));
+    let planned = state.statement_to_plan(statement.clone()).await;
+    names.drop_scans(&scans);
+    match planned {
+        Ok(plan) => Ok(plan),
+        Err(error) => Err(explain_missing(state, names, &statement, error.into()).await),
+    }
+}
+
+/// Plans a DataFusion statement that is no query (`COPY … TO`).
+pub(super) async fn plan_statement(state: &SessionState, names: &Names, statement: DataFusionStatement) -> Result<LogicalPlan> {
+    match state.statement_to_plan(statement.clone()).await {
+        Ok(plan) => Ok(plan),
+        Err(error) => Err(explain_missing(state, names, &statement, error.into()).await),
+    }
+}
+
+/// `SELECT e1, e2, …` as a query.
+pub(super) fn select_of(exprs: Vec<Expr>) -> Result<Box<Query>> {
+    let statement = dialect::split("SELECT NULL").and_then(|mut s| dialect::parse(&s.remove(0).tokens))?;
+    let Statement::Query(mut query) = statement else { return Err(Error::new(crate::Blame::Bug, "SELECT NULL is no query")) };
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection = exprs.into_iter().map(SelectItem::UnnamedExpr).collect();
+    }
+    Ok(query)
+}
+
+/// The values of constant expressions and scalar subqueries.
+pub(super) async fn evaluate(state: &SessionState, names: &Names, exprs: Vec<Expr>) -> Result<Vec<ScalarValue>> {
+    let plan = plan_query(state, names, select_of(exprs)?).await?;
+    let batches = collect(state, &plan).await?;
+    let Some(batch) = batches.iter().find(|b| b.num_rows() > 0) else { return Err(Error::data("the expression has no value")) };
+    batch.columns().iter().map(|column| ScalarValue::try_from_array(column, 0).map_err(Error::from)).collect()
+}
+
+/// Runs a plan whose result is small.
+pub(super) async fn collect(state: &SessionState, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
+    let physical = state.create_physical_plan(plan).await?;
+    Ok(physical_plan::collect(physical, state.task_ctx()).await?)
+}
+
+/// Gives the columns of a plan new names, in order; no names: unchanged.
+pub(super) fn rename_columns(plan: LogicalPlan, columns: &[String]) -> Result<LogicalPlan> {
+    if columns.is_empty() {
+        return Ok(plan);
+    }
+    let found = plan.schema().fields().len();
+    if found != columns.len() {
+        return Err(Error::sql(format!("{} column names are given, the query has {found} columns", columns.len())));
+    }
+    let projection: Vec<_> =
+        plan.schema().columns().into_iter().zip(columns).map(|(column, name)| col(column).alias(name.as_str())).collect();
+    Ok(LogicalPlanBuilder::from(plan).project(projection)?.build()?)
+}
+
+/// Adds the place of the offending word to an error that carries none.
+pub(super) fn locate(error: Error, statement: &StatementText) -> Error {
+    if error.position.is_some() {
+        return error;
+    }
+    let quoted = error.message.split(['\'', '"', '`']).skip(1).step_by(2);
+    let position = quoted.flat_map(|word| word.rsplit('.').next()).find_map(|word| statement.find_word(word));
+    error.at(position.or(Some(statement.position)))
+}
+
+/// When planning failed because a relation is missing, says which, and what it may have meant.
+async fn explain_missing(state: &SessionState, names: &Names, statement: &DataFusionStatement, error: Error) -> Error {
+    if !error.message.contains("not found") {
+        return error;
+    }
+    for reference in state.resolve_table_references(statement).unwrap_or_default() {
+        let catalog = &state.config_options().catalog;
+        let resolved = reference.resolve(&catalog.default_catalog, &catalog.default_schema);
+        let name = TableName::new(resolved.catalog.as_ref(), resolved.schema.as_ref(), resolved.table.as_ref());
+        match names.relation(&name).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return missing_relation(names, &name).await.at(error.position),
+            Err(other) => return other,
+        }
+    }
+    error
+}
+
+/// The error for a relation that does not exist, with the level that is missing and the nearest name that does exist.
+pub(super) async fn missing_relation(names: &Names, name: &TableName) -> Error {
+    let warehouse = names.warehouse();
+    if !warehouse.catalog_exists(&name.catalog).await.unwrap_or(true) {
+        let known = warehouse.catalogs().await.unwrap_or_default();
+        return Error::sql(format!("the catalog '{}' does not exist", name.catalog)).hint(format!("catalogs are: {}", known.join(", ")));
+    }
+    if !warehouse.schema_exists(&name.catalog, &name.schema).await.unwrap_or(true) {
+        let known = warehouse.schemas(&name.catalog).await.unwrap_or_default();
+        return Error::sql(format!("the schema '{}.{}' does not exist", name.catalog, name.schema))
+            .hint(format!("schemas of {} are: {}", name.catalog, known.join(", ")));
+    }
+    let mut known: Vec<String> = names.temporary_names();
+    known.extend(warehouse.relations(&name.catalog, &name.schema).await.unwrap_or_default().into_iter().map(|r| r.name));
+    let error = Error::sql(format!("the table or view '{name}' does not exist"));
+    match similar(&name.table, &known) {
+        Some(nearest) => error.hint(format!("did you mean '{nearest}'?")),
+        None if known.is_empty() => error.hint(format!("{}.{} has no tables", name.catalog, name.schema)),
+        None => error.hint(format!("{}.{} has: {}", name.catalog, name.schema, known.join(", "))),
+    }
+}
+
+fn similar(name: &str, known: &[String]) -> Option<String> {
+    let scored = known.iter().map(|k| (strsim::jaro_winkler(name, k), k));
+    scored.filter(|(score, _)| *score >= SIMILAR_ENOUGH).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, k)| k.clone())
+}
+
+/// A provider that has a schema and no rows, standing in for a relation that a dry run does not make.
+pub(super) fn stand_in(plan: &LogicalPlan) -> Arc<dyn datafusion::catalog::TableProvider> {
+    Arc::new(datafusion::datasource::empty::EmptyTable::new(Arc::new(plan.schema().as_arrow().clone())))
+}

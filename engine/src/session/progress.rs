@@ -1,0 +1,122 @@
+//! How far a running plan is, read from the metrics that its operators keep anyway.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::common::stats::Precision;
+use datafusion::physical_plan::metrics::MetricValue;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::ExecutionPlan;
+use parking_lot::Mutex;
+
+/// A reading of a running statement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Rows that the scans have delivered.
+    pub rows_read: u64,
+    /// Rows that the scans will deliver, where files or the table log say so.
+    pub rows_total: Option<u64>,
+    /// Rows written to files.
+    pub rows_written: u64,
+    /// Bytes written to files.
+    pub bytes_written: u64,
+    /// Since the plan started.
+    pub elapsed: Duration,
+}
+
+impl Progress {
+    /// The time that is left if the rest goes at the pace so far; `None` while that cannot be told.
+    pub fn eta(&self) -> Option<Duration> {
+        let total = self.rows_total?;
+        let done = self.rows_read.min(total);
+        if done == 0 || self.elapsed < Duration::from_millis(500) {
+            return None;
+        }
+        let left = (total - done) as f64 / done as f64;
+        Duration::try_from_secs_f64(self.elapsed.as_secs_f64() * left).ok()
+    }
+}
+
+struct Running {
+    plan: Arc<dyn ExecutionPlan>,
+    rows_total: Option<u64>,
+    started: Instant,
+}
+
+/// Follows one statement: the session tells it which plan runs, anybody may read it at any time.
+#[derive(Default)]
+pub struct Tracker {
+    running: Mutex<Option<Running>>,
+}
+
+impl Tracker {
+    pub(crate) fn start(&self, plan: &Arc<dyn ExecutionPlan>) {
+        let rows_total = scans(plan).map(|scan| rows_of(scan.as_ref())).sum::<Option<u64>>().filter(|total| *total > 0);
+        *self.running.lock() = Some(Running { plan: Arc::clone(plan), rows_total, started: Instant::now() });
+    }
+
+    /// The plan that runs, or ran last.
+    pub(crate) fn plan(&self) -> Option<Arc<dyn ExecutionPlan>> {
+        self.running.lock().as_ref().map(|running| Arc::clone(&running.plan))
+    }
+
+    /// The present reading; `None` before a plan runs.
+    pub fn read(&self) -> Option<Progress> {
+        let running = self.running.lock();
+        let Running { plan, rows_total, started } = running.as_ref()?;
+        let mut progress = Progress { rows_total: *rows_total, elapsed: started.elapsed(), ..Progress::default() };
+        for scan in scans(plan) {
+            progress.rows_read += scan.metrics().and_then(|m| m.output_rows()).unwrap_or(0) as u64;
+        }
+        count_written(plan.as_ref(), &mut progress);
+        Some(progress)
+    }
+}
+
+fn scans(plan: &Arc<dyn ExecutionPlan>) -> Box<dyn Iterator<Item = &Arc<dyn ExecutionPlan>> + '_> {
+    let children = plan.children();
+    if children.is_empty() { Box::new(std::iter::once(plan)) } else { Box::new(children.into_iter().flat_map(scans)) }
+}
+
+/// Rows of a leaf: a file scan knows them; a leaf that reads no files (values, an empty relation) counts as nothing to wait for.
+fn rows_of(leaf: &dyn ExecutionPlan) -> Option<u64> {
+    if leaf.name() != "DataSourceExec" {
+        return Some(0);
+    }
+    match StatisticsContext::new().compute(leaf, &StatisticsArgs::new()).ok()?.num_rows {
+        Precision::Exact(rows) | Precision::Inexact(rows) => Some(rows as u64),
+        Precision::Absent => None,
+    }
+}
+
+fn count_written(plan: &dyn ExecutionPlan, progress: &mut Progress) {
+    if let Some(metrics) = plan.metrics() {
+        for metric in metrics.iter() {
+            if let MetricValue::Count { name, count } = metric.value() {
+                match name.as_ref() {
+                    "rows_written" => progress.rows_written += count.value() as u64,
+                    "bytes_written" => progress.bytes_written += count.value() as u64,
+                    _ => {}
+                }
+            }
+        }
+    }
+    for child in plan.children() {
+        count_written(child.as_ref(), progress);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eta_follows_the_pace_so_far() {
+        let mut progress = Progress { rows_read: 25, rows_total: Some(100), elapsed: Duration::from_secs(2), ..Progress::default() };
+        assert_eq!(progress.eta(), Some(Duration::from_secs(6)));
+        progress.rows_read = 120;
+        assert_eq!(progress.eta(), Some(Duration::ZERO));
+        progress.rows_total = None;
+        assert_eq!(progress.eta(), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! Memory, spill files and object stores of a session.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use url::Url;
+
+use super::SessionOptions;
+use crate::{Blame, Error, Result};
+
+/// How many of the largest consumers an out-of-memory error names.
+const CONSUMERS_NAMED: usize = 5;
+const FALLBACK_MEMORY_BYTES: usize = 4 << 30;
+
+/// The runtime of a session: a bounded memory pool that makes operators spill, and no cache that could hide a changed file.
+pub(super) fn build(options: &SessionOptions) -> Result<Arc<RuntimeEnv>> {
+    let limit = options.memory_limit_bytes.unwrap_or_else(|| machine_memory_bytes().unwrap_or(FALLBACK_MEMORY_BYTES) / 5 * 3);
+    let top = NonZeroUsize::new(CONSUMERS_NAMED).unwrap_or(NonZeroUsize::MIN);
+    let mode = match &options.scratch_dir {
+        Some(dir) => {
+            std::fs::create_dir_all(dir).map_err(|e| Error::new(Blame::Storage, format!("scratch directory {}: {e}", dir.display())))?;
+            DiskManagerMode::Directories(vec![dir.clone()])
+        }
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(limit), top)))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
+        .with_object_list_cache_limit(0)
+        .build_arc()?;
+    Ok(runtime)
+}
+
+/// Memory of the container if it is limited, else of the machine.
+fn machine_memory_bytes() -> Option<usize> {
+    let container = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok());
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? * 1024)
+    });
+    match (container, machine) {
+        (Some(container), Some(machine)) => Some(container.min(machine)),
+        (container, machine) => container.or(machine),
+    }
+}
+
+/// Makes the object store of `url` known to the runtime, with credentials from the environment.
+///
+/// # Errors
+/// A scheme that no store answers to, or options in the environment that its store refuses.
+pub(super) fn ensure_store(runtime: &RuntimeEnv, url: &ObjectStoreUrl) -> Result<()> {
+    if runtime.object_store(url).is_ok() {
+        return Ok(());
+    }
+    let parsed: &Url = url.as_ref();
+    let options = std::env::vars().filter(|(key, _)| {
+        let key = key.to_ascii_lowercase();
+        ["aws_", "google_", "azure_"].iter().any(|prefix| key.starts_with(prefix))
+    });
+    let (store, _) = object_store::parse_url_opts(parsed, options)
+        .map_err(|e| Error::sql(format!("no object store answers to '{}://': {e}", parsed.scheme())).hint("known schemes: file, s3, gs, az, https"))?;
+    runtime.register_object_store(parsed, Arc::from(store));
+    Ok(())
+}

@@ -20,7 +20,7 @@ WITH typed AS (
         -- Missing, not a number or negative: 0. As DECIMAL from here on, so that sums of money are exact.
         -- The limits come before the CAST: a huge price is capped, it does not overflow.
         CAST(
-            LEAST(GREATEST(nanvl(COALESCE(TRY_CAST(price AS DOUBLE), 0), 0), 0), CAST(${price_cap} AS DOUBLE))
+            LEAST(GREATEST(nanvl(COALESCE(TRY_CAST(price AS DOUBLE), 0), 0), 0), ${price_cap})
             AS DECIMAL(10, 2)
         ) AS price,
 

@@ -37,7 +37,7 @@ SELECT
     COUNT(user_id) - COUNT(parsed_user_id) AS user_id_invalid,
     COUNT(price) - COUNT(parsed_price) + COUNT(*) FILTER (WHERE isnan(parsed_price)) AS price_not_a_number,
     COUNT(*) FILTER (WHERE parsed_price < 0) AS price_negative,
-    COUNT(*) FILTER (WHERE parsed_price > CAST(${price_cap} AS DOUBLE) AND NOT isnan(parsed_price)) AS price_too_high
+    COUNT(*) FILTER (WHERE parsed_price > ${price_cap} AND NOT isnan(parsed_price)) AS price_too_high
 FROM parsed;
 
 CACHE TABLE clean_profile AS

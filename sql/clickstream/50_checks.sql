@@ -41,7 +41,7 @@ ASSERT (SELECT COALESCE(SUM(total_views), 0) FROM gold.dim_products)
     AS 'gold.dim_products: total_views do not add up to the views';
 
 -- Every value is inside its rules.
-ASSERT 0 = (SELECT COUNT(*) FROM gold.fact_events WHERE price < 0 OR price > CAST(${price_cap} AS DOUBLE))
+ASSERT 0 = (SELECT COUNT(*) FROM gold.fact_events WHERE price < 0 OR price > ${price_cap})
     AS 'gold.fact_events: a price is negative or above the cap';
 ASSERT 0 = (SELECT COUNT(*) FROM gold.session_summary WHERE duration_seconds < 0)
     AS 'gold.session_summary: a session ends before it starts';

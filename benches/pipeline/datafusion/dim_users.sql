@@ -1,0 +1,18 @@
+WITH users AS (
+    SELECT
+        user_id,
+        COUNT(*) AS total_sessions,
+        SUM(purchase_count) AS total_purchases,
+        CAST(SUM(total_spent) AS DECIMAL(18, 2)) AS total_spent
+    FROM sessions
+    GROUP BY user_id
+)
+SELECT
+    *,
+    CASE
+        WHEN total_sessions >= 10 THEN 'Power User'
+        WHEN total_sessions >= 5 THEN 'Active User'
+        WHEN total_sessions >= 2 THEN 'Occasional User'
+        ELSE 'One-time User'
+    END AS user_segment
+FROM users

@@ -1,0 +1,4 @@
+SELECT event_date, event_hour, count(*) AS purchases, sum(price)::DECIMAL(18, 2) AS revenue
+FROM fact JOIN dim_time USING (time_id)
+WHERE event_type = 'purchase'
+GROUP BY event_date, event_hour

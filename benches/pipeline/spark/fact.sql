@@ -1,0 +1,6 @@
+SELECT
+    xxhash64(event_time, user_id, product_id, event_type, price) AS event_id,
+    user_id, product_id, user_session AS session_id,
+    CAST(year(event_date) * 1000000 + month(event_date) * 10000 + day(event_date) * 100 + event_hour AS BIGINT) AS time_id,
+    event_type, price, event_time AS event_timestamp
+FROM clean

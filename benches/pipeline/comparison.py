@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -59,7 +60,7 @@ def generate(orrery, events):
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(exist_ok=True)
-        command = [str(orrery), "generate", "clickstream", "--events", str(events), "--seed", "1", "--out", str(folder / "raw")]
+        command = [str(orrery), "generate", "clickstream", "--events", str(events), "--out", str(folder / "raw")]
         subprocess.run(command, check=True)
         (folder / "complete").touch()
     return folder / "raw"
@@ -119,13 +120,24 @@ def run_engine(engine, orrery, data, options, bytes_limit, result):
         seconds_limit=options.time_limit,
         bytes_limit=bytes_limit,
         log=out / "stderr.log",
-        environment={"ORRERY_PROGRESS": "json"} if engine == "orrery" else None,
         on_line=on_line,
     )
+    if engine == "orrery":
+        steps = steps_of_orrery((out / "stderr.log").read_text())
+        result["version"] = subprocess.run([orrery, "--version"], capture_output=True, text=True).stdout.split()[-1]
     run["steps"] = steps
     if not run["failure"]:
         run["tables"] = facts_about(out, options.threads)
     return run
+
+
+def steps_of_orrery(lines):
+    """Seconds per step from the line that `orrery run` prints after each statement: `[2/9] 1_clean.sql:4 CREATE … · 3.214 s · …`."""
+    steps = {}
+    line = r"^\[\d+/\d+\] \d_(\w+)\.sql:.* · (?:(\d+) min )?([\d.]+) s\b"
+    for step, minutes, seconds in re.findall(line, lines, re.MULTILINE):
+        steps[step] = steps.get(step, 0) + 60 * int(minutes or 0) + float(seconds)
+    return steps
 
 
 def check_agreement(engines, results):

@@ -54,7 +54,7 @@ def read_lines(process, on_line):
         on_line(line, time.perf_counter())
 
 
-def measure(command, *, cores, seconds_limit, bytes_limit, log, environment=None, on_line=None):
+def measure(command, *, cores, seconds_limit, bytes_limit, log, on_line=None):
     """Runs the command on the given cores. Returns a dict: seconds, peak_bytes, and failure (None if it went well).
 
     Standard output goes line by line to on_line(line, time), standard error to the file `log`.
@@ -67,7 +67,6 @@ def measure(command, *, cores, seconds_limit, bytes_limit, log, environment=None
             stderr=errors,
             text=True,
             start_new_session=True,
-            env={**os.environ, **(environment or {})},
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
         reader = threading.Thread(target=read_lines, args=(process, on_line or (lambda line, at: None)))

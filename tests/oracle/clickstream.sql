@@ -7,7 +7,7 @@
 
 CREATE TEMP TABLE parsed AS
 SELECT
-    try_strptime(event_time, '%Y-%m-%d %H:%M:%S UTC') AS time_or_null,
+    try_strptime(event_time, ['%Y-%m-%d %H:%M:%S UTC', '%Y-%m-%d %H:%M:%S']) AS time_or_null,
     TRY_CAST(price AS DOUBLE) AS price_or_null,
     TRY_CAST(user_id AS BIGINT) AS user_or_null,
     TRY_CAST(category_id AS BIGINT) AS category_or_null,

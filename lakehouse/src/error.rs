@@ -61,3 +61,8 @@ impl From<Error> for DataFusionError {
         }
     }
 }
+
+/// An error of the store or the file system at `path`.
+pub(crate) fn storage_error(path: &str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Storage { path: path.to_string(), source: Box::new(source) }
+}

@@ -8,7 +8,9 @@
 //!   before [`PendingWrite::commit`] puts all of them into the table in one transaction.
 
 mod error;
+mod log;
 mod names;
+mod partition_value;
 mod provider;
 mod schema;
 mod table;
@@ -18,7 +20,8 @@ mod write;
 
 pub use error::{Error, Result};
 pub use names::TableName;
-pub use schema::delta_schema;
+pub use provider::ScanOptions;
+pub use schema::{NOT_NULL, delta_schema};
 pub use table::Table;
 pub use view::ViewDefinition;
 pub use warehouse::{Relation, RelationEntry, RelationKind, Warehouse};

@@ -1,4 +1,4 @@
-//! Views: a query kept under a name, stored as one JSON object so that creating or replacing it is atomic on any object store.
+//! Views: a query kept under a name.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

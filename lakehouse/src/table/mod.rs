@@ -1,52 +1,123 @@
 //! One snapshot of one table.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+mod detail;
+mod file_stats;
+mod files;
+mod history;
+mod versions;
 
-use arrow::array::RecordBatch;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
 use arrow::datatypes::SchemaRef;
-use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
+use deltalake_core::kernel::EagerSnapshot;
+use serde_json::Value;
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::log::{CommitFile, Protocol, TableLog, TableUse, unreadable};
 use crate::names::TableName;
+use crate::provider::{DeltaTableProvider, ScanOptions};
+use crate::schema::{SchemaError, TableColumns, parse_schema};
+
+pub(crate) use file_stats::{Bound, EXACT_MARK, ExactMark};
+pub(crate) use files::DataFile;
 
 /// One version of one Delta table.
 #[derive(Debug)]
 pub struct Table {
-    name: TableName,
-    location: Url,
-    version: u64,
-    schema: SchemaRef,
+    log: TableLog,
+    snapshot: EagerSnapshot,
+    /// The commit file of this version when the snapshot was read; a different one now means another table under the same name.
+    commit: Option<CommitFile>,
+    columns: TableColumns,
     partition_columns: Vec<String>,
+    protocol: Protocol,
+    metadata: Value,
     properties: HashMap<String, String>,
-    comment: Option<String>,
     num_files: u64,
-    num_rows: Option<u64>,
     size_bytes: u64,
+    files: OnceLock<Result<Arc<Vec<DataFile>>, String>>,
 }
 
 impl Table {
+    /// The newest snapshot of a table, read from the store or brought up to date from `cached`; `None` if the log has no commits.
+    pub(crate) async fn load(log: TableLog, cached: Option<Arc<Table>>) -> Result<Option<Arc<Table>>> {
+        if let Some(cached) = cached {
+            let commits = log.commits(cached.version()).await?;
+            if commits.first().is_some_and(|base| base.version == cached.version() && Some(base) == cached.commit.as_ref()) {
+                if commits.len() == 1 {
+                    return Ok(Some(cached));
+                }
+                let snapshot = log.refreshed(cached.snapshot.clone()).await?;
+                return Self::new(log, snapshot, &commits).map(|table| Some(Arc::new(table)));
+            }
+        }
+        // Listed before reading: should the table be replaced by another in between, the commit file will not match later and it is read again.
+        let commits = log.commits(0).await?;
+        if commits.is_empty() && log.checkpoint_versions().await?.is_empty() {
+            return Ok(None);
+        }
+        let snapshot = log.snapshot(None).await?;
+        Self::new(log, snapshot, &commits).map(|table| Some(Arc::new(table)))
+    }
+
+    fn new(log: TableLog, snapshot: EagerSnapshot, commits: &[CommitFile]) -> Result<Table> {
+        let version = snapshot.version();
+        let damaged = |reason: String| log.damaged(&log.commit_path(version), reason);
+        let protocol = serde_json::to_value(snapshot.protocol()).map_err(|error| damaged(error.to_string()))?;
+        let metadata = serde_json::to_value(snapshot.metadata()).map_err(|error| damaged(error.to_string()))?;
+        let schema_text = metadata.get("schemaString").and_then(Value::as_str).unwrap_or_default();
+        let columns = parse_schema(schema_text).map_err(|error| match error {
+            SchemaError::Malformed(reason) => damaged(reason),
+            SchemaError::Unsupported(what) => log.unsupported(what),
+        })?;
+        let listed = metadata.get("partitionColumns").and_then(Value::as_array);
+        let partition_columns: Vec<String> = listed.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_string)).collect();
+        if let Some(missing) = partition_columns.iter().find(|name| columns.schema.index_of(name).is_err()) {
+            return Err(damaged(format!("the partition column {missing:?} is not in the schema")));
+        }
+        let configured = metadata.get("configuration").and_then(Value::as_object);
+        let properties =
+            configured.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string()))).collect();
+        let files = snapshot.try_log_data().map_err(|error| damaged(error.to_string()))?;
+        let num_files = files.num_files() as u64;
+        let size_bytes = files.iter().map(|file| u64::try_from(file.size()).unwrap_or(0)).sum();
+        Ok(Table {
+            commit: commits.iter().find(|commit| commit.version == version).cloned(),
+            protocol: Protocol::from_json(&protocol),
+            log,
+            snapshot,
+            columns,
+            partition_columns,
+            metadata,
+            properties,
+            num_files,
+            size_bytes,
+            files: OnceLock::new(),
+        })
+    }
+
     /// The table's full name.
     pub fn name(&self) -> &TableName {
-        &self.name
+        self.log.name()
     }
 
     /// URL of the table's folder.
     pub fn location(&self) -> &Url {
-        &self.location
+        self.log.location()
     }
 
     /// The version this snapshot shows.
     pub fn version(&self) -> u64 {
-        self.version
+        self.snapshot.version()
     }
 
     /// Columns in the table's order, partition columns included, as stored (plain `Utf8` and `Binary`). Column comments are in the field metadata
     /// under `comment`.
     pub fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+        Arc::clone(&self.columns.schema)
     }
 
     /// Names of the partition columns, in order.
@@ -61,7 +132,7 @@ impl Table {
 
     /// The table's comment.
     pub fn comment(&self) -> Option<&str> {
-        self.comment.as_deref()
+        self.metadata.get("description").and_then(Value::as_str)
     }
 
     /// Number of data files.
@@ -71,7 +142,7 @@ impl Table {
 
     /// Number of rows; absent when a file's row count is not in the log.
     pub fn num_rows(&self) -> Option<u64> {
-        self.num_rows
+        self.files().ok()?.iter().map(|file| file.num_rows).sum()
     }
 
     /// Bytes of all data files.
@@ -79,28 +150,62 @@ impl Table {
         self.size_bytes
     }
 
-    /// The same table at version `version`.
-    pub async fn at_version(&self, version: u64) -> Result<Arc<Table>> {
-        Err(Error::NotFound(format!("table {} has no version {version}", self.name)))
-    }
-
-    /// The same table as it was at `timestamp`.
-    pub async fn at_timestamp(&self, timestamp: DateTime<Utc>) -> Result<Arc<Table>> {
-        Err(Error::NotFound(format!("table {} has no version as of {timestamp}", self.name)))
-    }
-
-    /// The table's commits, newest first, in the columns of Spark's `DESCRIBE HISTORY`.
-    pub async fn history(&self, limit: Option<usize>) -> Result<RecordBatch> {
-        Err(Error::NotFound(format!("table {} has no history ({limit:?})", self.name)))
-    }
-
-    /// One row about the table, in the columns of Spark's `DESCRIBE DETAIL`.
-    pub async fn detail(&self) -> Result<RecordBatch> {
-        Err(Error::NotFound(format!("table {} has no detail", self.name)))
-    }
-
     /// The snapshot as a DataFusion table. Its schema shows strings and binaries as views, which is how Parquet is read fastest.
     pub fn provider(self: &Arc<Self>) -> Arc<dyn TableProvider> {
-        Arc::new(datafusion::datasource::empty::EmptyTable::new(self.schema()))
+        self.provider_with(ScanOptions::default())
+    }
+
+    /// The snapshot as a DataFusion table, read as `options` say.
+    pub fn provider_with(self: &Arc<Self>, options: ScanOptions) -> Arc<dyn TableProvider> {
+        Arc::new(DeltaTableProvider::new(Arc::clone(self), options))
+    }
+
+    /// Refuses tables that cannot be read exactly. Scans check this too; calling it earlier gives the error while a statement is being planned.
+    pub fn check_readable(&self) -> Result<()> {
+        if let Some(what) = unreadable(&self.table_use()) {
+            return Err(self.log.unsupported(what));
+        }
+        match self.files()?.iter().find(|file| file.has_deletion_vector) {
+            Some(file) => Err(self.log.unsupported(format!("deletion vectors (file {})", file.location.filename().unwrap_or_default()))),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn table_use(&self) -> TableUse<'_> {
+        TableUse { protocol: &self.protocol, columns: &self.columns, properties: &self.properties }
+    }
+
+    pub(crate) fn log(&self) -> &TableLog {
+        &self.log
+    }
+
+    pub(crate) fn snapshot(&self) -> &EagerSnapshot {
+        &self.snapshot
+    }
+
+    pub(crate) fn commit_file(&self) -> Option<&CommitFile> {
+        self.commit.as_ref()
+    }
+
+    pub(crate) fn columns(&self) -> &TableColumns {
+        &self.columns
+    }
+
+    pub(crate) fn metadata(&self) -> &Value {
+        &self.metadata
+    }
+
+    pub(crate) fn protocol(&self) -> &Protocol {
+        &self.protocol
+    }
+
+    /// The active data files with their statistics, sorted by path; parsed from the log once per snapshot.
+    pub(crate) fn files(&self) -> Result<&Arc<Vec<DataFile>>> {
+        let parsed = self.files.get_or_init(|| files::parse(self).map(Arc::new));
+        parsed.as_ref().map_err(|reason| self.log.damaged(&self.log.commit_path(self.version()), reason.clone()))
+    }
+
+    fn invalid_time(&self, message: String) -> Error {
+        Error::NotFound(format!("table {} {message}", self.name()))
     }
 }

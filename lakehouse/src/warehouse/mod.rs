@@ -1,17 +1,37 @@
 //! The warehouse: a folder on an object store in which catalogs, schemas, tables and views live.
+//!
+//! ```text
+//! <root>/<catalog>/_catalog.json                 the catalog exists, even when empty
+//! <root>/<catalog>/<schema>/_schema.json         the schema exists, even when empty
+//! <root>/<catalog>/<schema>/_views/<view>.json   a view
+//! <root>/<catalog>/<schema>/<table>/_delta_log/  a table
+//! <root>/<catalog>/<schema>/<table>/_dropped     the table is being dropped: it no longer exists
+//! ```
+//!
+//! There is no other registry: a table folder copied here by another engine is a table.
+
+mod drop;
+mod listing;
+mod location;
+mod namespaces;
+mod relations;
+mod views;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use object_store::ObjectStore;
+use object_store::path::Path;
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::log::TableLog;
 use crate::names::TableName;
 use crate::table::Table;
-use crate::view::ViewDefinition;
+
+pub use relations::{Relation, RelationEntry, RelationKind};
 
 /// A handle to a warehouse; cheap to clone. Snapshots are cached behind it.
 #[derive(Debug, Clone)]
@@ -21,132 +41,90 @@ pub struct Warehouse {
 
 #[derive(Debug)]
 struct Inner {
-    root: Url,
-    store: Arc<dyn ObjectStore>,
-    store_url: ObjectStoreUrl,
-}
-
-/// What a name in a schema stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RelationKind {
-    /// A Delta table.
-    Table,
-    /// A stored query.
-    View,
-}
-
-/// One entry of a schema's listing.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RelationEntry {
-    /// Last level of the name.
-    pub name: String,
-    /// Table or view.
-    pub kind: RelationKind,
-}
-
-/// A table or a view.
-#[derive(Debug, Clone)]
-pub enum Relation {
-    /// A table at its newest version.
-    Table(Arc<Table>),
-    /// A stored query.
-    View(ViewDefinition),
-}
-
-fn unbuilt<T>(what: &str) -> Result<T> {
-    Err(Error::NotFound(format!("{what} does not exist")))
+    location: location::Location,
+    /// Newest snapshot seen of each table; checked against the store before every use.
+    snapshots: Mutex<HashMap<TableName, Arc<Table>>>,
 }
 
 impl Warehouse {
-    /// Opens the warehouse at a local path or an object store's URL (`file`, `s3`, `gs`, `az`, `memory`). Credentials come from the usual environment
-    /// variables, then from `options`, whose keys are those of the `object_store` crate. A local folder is created by the first write.
+    /// Opens the warehouse at a local path or an object store's URL (`file`, `memory`, `s3`, `gs`, `az`, `abfss`). Credentials come from the usual
+    /// environment variables (`AWS_…`, `AZURE_…`, `GOOGLE_…`), then from `options`, whose keys are those of the `object_store` crate. Nothing is read or
+    /// written yet; a local folder is created by the first write.
     pub async fn open(location: &str, options: HashMap<String, String>) -> Result<Warehouse> {
-        let _ = options;
-        unbuilt(location)
+        let location = location::open(location, options)?;
+        Ok(Warehouse { inner: Arc::new(Inner { location, snapshots: Mutex::default() }) })
     }
 
-    /// URL of the warehouse's folder.
+    /// URL of the warehouse's folder, ending with a slash.
     pub fn root(&self) -> &Url {
-        &self.inner.root
+        &self.inner.location.root
     }
 
     /// The object store that holds the warehouse; paths are relative to [`store_url`](Self::store_url), not to the root.
     pub fn store(&self) -> Arc<dyn ObjectStore> {
-        Arc::clone(&self.inner.store)
+        Arc::clone(&self.inner.location.store)
     }
 
     /// The URL under which scans and writes find the store in a `RuntimeEnv`.
     pub fn store_url(&self) -> ObjectStoreUrl {
-        self.inner.store_url.clone()
+        self.inner.location.store_url.clone()
     }
 
     /// Makes the store known to a runtime, so that this warehouse's scans and writes run there.
     pub fn register_with(&self, runtime: &RuntimeEnv) {
-        runtime.register_object_store(self.inner.store_url.as_ref(), self.store());
+        runtime.register_object_store(self.inner.location.store_url.as_ref(), self.store());
     }
 
-    /// Names of the catalogs, sorted; `dev`, `prod`, `staging` and `system` always exist.
-    pub async fn catalogs(&self) -> Result<Vec<String>> {
-        unbuilt("catalogs")
+    pub(crate) fn is_local(&self) -> bool {
+        self.inner.location.local
     }
 
-    /// Whether the catalog exists.
-    pub async fn catalog_exists(&self, catalog: &str) -> Result<bool> {
-        unbuilt(catalog)
+    /// Path of `<root>/<part>/<part>…` in the store. Parts have been checked as identifiers.
+    pub(crate) fn path(&self, parts: &[&str]) -> Result<Path> {
+        let mut path = self.inner.location.prefix.as_ref().to_string();
+        for part in parts {
+            if !path.is_empty() {
+                path.push('/');
+            }
+            path.push_str(part);
+        }
+        Path::parse(&path).map_err(|error| Error::Invalid(format!("{path:?} is not a path: {error}")))
     }
 
-    /// Creates a catalog.
-    pub async fn create_catalog(&self, catalog: &str, if_not_exists: bool, comment: Option<&str>) -> Result<()> {
-        unbuilt(&format!("{catalog} {if_not_exists} {comment:?}"))
+    pub(crate) fn table_path(&self, name: &TableName) -> Result<Path> {
+        name.check()?;
+        self.path(&[&name.catalog, &name.schema, &name.table])
     }
 
-    /// Drops a catalog; one that still has schemas with tables or views only with `cascade`.
-    pub async fn drop_catalog(&self, catalog: &str, if_exists: bool, cascade: bool) -> Result<()> {
-        unbuilt(&format!("{catalog} {if_exists} {cascade}"))
+    /// URL of a table's folder, ending with a slash.
+    pub(crate) fn table_url(&self, name: &TableName) -> Result<Url> {
+        let mut url = self.root().clone();
+        url.path_segments_mut().map_err(|()| Error::Invalid(format!("{} cannot hold tables", self.root())))?.pop_if_empty().extend([
+            name.catalog.as_str(),
+            name.schema.as_str(),
+            name.table.as_str(),
+            "",
+        ]);
+        Ok(url)
     }
 
-    /// Names of the schemas of a catalog, sorted; `default` always exists.
-    pub async fn schemas(&self, catalog: &str) -> Result<Vec<String>> {
-        unbuilt(catalog)
+    pub(crate) fn table_log(&self, name: &TableName) -> Result<TableLog> {
+        Ok(TableLog::new(name.clone(), self.store(), self.table_path(name)?, &self.table_url(name)?))
     }
 
-    /// Whether the schema exists.
-    pub async fn schema_exists(&self, catalog: &str, schema: &str) -> Result<bool> {
-        unbuilt(&format!("{catalog}.{schema}"))
+    pub(crate) fn cached(&self, name: &TableName) -> Option<Arc<Table>> {
+        self.snapshots().get(name).cloned()
     }
 
-    /// Creates a schema in an existing catalog.
-    pub async fn create_schema(&self, catalog: &str, schema: &str, if_not_exists: bool, comment: Option<&str>) -> Result<()> {
-        unbuilt(&format!("{catalog}.{schema} {if_not_exists} {comment:?}"))
+    pub(crate) fn remember(&self, table: Option<&Arc<Table>>, name: &TableName) {
+        match table {
+            Some(table) => self.snapshots().insert(name.clone(), Arc::clone(table)),
+            None => self.snapshots().remove(name),
+        };
     }
 
-    /// Drops a schema; one that still has tables or views only with `cascade`.
-    pub async fn drop_schema(&self, catalog: &str, schema: &str, if_exists: bool, cascade: bool) -> Result<()> {
-        unbuilt(&format!("{catalog}.{schema} {if_exists} {cascade}"))
-    }
-
-    /// Tables and views of a schema, sorted by name.
-    pub async fn relations(&self, catalog: &str, schema: &str) -> Result<Vec<RelationEntry>> {
-        unbuilt(&format!("{catalog}.{schema}"))
-    }
-
-    /// The table (at its newest version) or view of this name; `None` if there is neither, or the catalog or schema does not exist.
-    pub async fn relation(&self, name: &TableName) -> Result<Option<Relation>> {
-        unbuilt(&name.to_string())
-    }
-
-    /// Stores a view. Returns whether it was stored: false only when it existed and `if_not_exists` was given.
-    pub async fn create_view(&self, name: &TableName, view: ViewDefinition, or_replace: bool, if_not_exists: bool) -> Result<bool> {
-        unbuilt(&format!("{name} {view:?} {or_replace} {if_not_exists}"))
-    }
-
-    /// Drops a view. Returns whether there was one; absence is an error unless `if_exists`.
-    pub async fn drop_view(&self, name: &TableName, if_exists: bool) -> Result<bool> {
-        unbuilt(&format!("{name} {if_exists}"))
-    }
-
-    /// Drops a table with its files and history. Returns whether there was one; absence is an error unless `if_exists`.
-    pub async fn drop_table(&self, name: &TableName, if_exists: bool) -> Result<bool> {
-        unbuilt(&format!("{name} {if_exists}"))
+    fn snapshots(&self) -> std::sync::MutexGuard<'_, HashMap<TableName, Arc<Table>>> {
+        // A panic elsewhere cannot leave the map half-changed, so its content is still good.
+        self.inner.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

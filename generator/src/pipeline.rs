@@ -21,8 +21,10 @@ use crate::writer::{DataFile, Encoded, Encoder, Folder, Opener, file_name, open_
 /// More threads than this would wait for the one that merges and writes, and take memory for nothing.
 const THREADS_LIMIT: usize = 8;
 
-/// Generates raw clickstream events into files. The `progress` callback is called many times a second at first and after every chunk; when it
-/// answers [`ControlFlow::Break`], the generation ends with [`Error::Cancelled`]. On any error the files written by this call are removed.
+/// Generates raw clickstream events into files `events-00000.<format>`, …, in the order of time.
+///
+/// The `progress` callback is called on the caller's thread, many times a second; when it answers [`ControlFlow::Break`], the generation ends
+/// with [`Error::Cancelled`]. On any error the files written by this call are removed; files that were overwritten do not come back.
 pub fn generate_clickstream(options: &ClickstreamOptions, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<Summary, Error> {
     generate_with(options, open_local, progress)
 }
@@ -85,7 +87,6 @@ fn work(renderer: &Renderer, tasks: &Mutex<Receiver<Task>>, results: Sender<Outc
 struct Conductor<'a> {
     options: &'a ClickstreamOptions,
     renderer: &'a Renderer,
-    folder: Folder,
     tasks: Sender<Task>,
     /// How many slices, and how many chunks, may be under way.
     limit: usize,
@@ -101,6 +102,8 @@ struct Conductor<'a> {
     chunks: BTreeMap<usize, Encoded>,
     appended_chunks: usize,
     files: BTreeMap<usize, DataFile>,
+    /// After the files, so that they are closed when it removes them.
+    folder: Folder,
     bytes: Arc<AtomicU64>,
     events_done: u64,
 }
@@ -263,4 +266,45 @@ fn take(events: &mut &[Event]) -> Option<Event> {
     let (first, rest) = events.split_first()?;
     *events = rest;
     Some(*first)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::path::Path;
+
+    use super::*;
+    use crate::options::Format;
+
+    /// A file on a disk with room for so many bytes.
+    struct NearlyFull(usize);
+
+    impl Write for NearlyFull {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn open_nearly_full(path: &Path) -> io::Result<Box<dyn Write + Send>> {
+        std::fs::File::create(path)?;
+        Ok(Box::new(NearlyFull(100_000)))
+    }
+
+    #[test]
+    fn a_full_disk_is_named_and_leaves_nothing() {
+        let directory = tempfile::TempDir::new().unwrap();
+        for format in Format::ALL {
+            let options = ClickstreamOptions { format, ..ClickstreamOptions::new(20_000, directory.path()) };
+            let error = generate_with(&options, open_nearly_full, &mut |_| ControlFlow::Continue(())).unwrap_err();
+            let Error::Storage { action, path, source } = error else { panic!("{format}: {error}") };
+            assert_eq!((action, source.kind()), ("write", io::ErrorKind::StorageFull), "{format}");
+            assert!(path.starts_with(directory.path()));
+            assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "{format}");
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! Random numbers that are the same everywhere: keyed streams, a hash and a permutation.
 //!
-//! Only the raw words of a ChaCha generator are used; how they become numbers is decided here, so that no library version can change the data.
+//! All of it is a few lines of integer arithmetic, written out here so that no version of a library can change the generated data. It is good
+//! enough to draw samples with; it is not for secrets.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+/// The step between the states of a stream: odd, with its bits well spread (2⁶⁴ divided by the golden ratio).
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Scrambles a word; neighbouring inputs give unrelated outputs.
 pub(crate) fn mix(word: u64) -> u64 {
@@ -14,7 +15,7 @@ pub(crate) fn mix(word: u64) -> u64 {
 
 /// A hash of a seed, a purpose (so that two uses of one number are unrelated) and a number.
 pub(crate) fn hash(seed: u64, purpose: u64, number: u64) -> u64 {
-    mix(mix(seed.wrapping_add(purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15))).wrapping_add(number.wrapping_mul(0xd1b5_4a32_d192_ed03)))
+    mix(mix(seed.wrapping_add(purpose.wrapping_mul(STEP))).wrapping_add(number.wrapping_mul(0xd1b5_4a32_d192_ed03)))
 }
 
 /// A word as a number in [0, 1).
@@ -27,31 +28,26 @@ pub(crate) fn scaled(word: u32, bound: u32) -> u32 {
     ((u64::from(word) * u64::from(bound)) >> 32) as u32
 }
 
-/// One of many unrelated streams of random numbers of a seed.
+/// One of many unrelated streams of random numbers of a seed: SplitMix64, a counter that is scrambled.
 pub(crate) struct Stream {
-    words: ChaCha8Rng,
+    state: u64,
 }
 
 impl Stream {
     /// The stream with this number.
     pub fn new(seed: u64, number: u64) -> Self {
-        let mut key = [0u8; 32];
-        for (part, bytes) in key.chunks_exact_mut(8).enumerate() {
-            bytes.copy_from_slice(&hash(seed, 1, part as u64).to_le_bytes());
-        }
-        let mut words = ChaCha8Rng::from_seed(key);
-        words.set_stream(number);
-        Stream { words }
+        Stream { state: hash(seed, 1, number) }
     }
 
     /// 32 random bits.
     pub fn word(&mut self) -> u32 {
-        self.words.next_u32()
+        (self.long() >> 32) as u32
     }
 
     /// 64 random bits.
     pub fn long(&mut self) -> u64 {
-        self.words.next_u64()
+        self.state = self.state.wrapping_add(STEP);
+        mix(self.state)
     }
 
     /// A number in [0, 1).
@@ -156,5 +152,5 @@ mod tests {
         assert_eq!(stream.word(), PINNED_WORD);
     }
 
-    const PINNED_WORD: u32 = 66_598_603;
+    const PINNED_WORD: u32 = 3_315_957_377;
 }

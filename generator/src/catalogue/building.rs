@@ -18,6 +18,8 @@ const SMARTPHONE_PRODUCTS: u32 = 1_200;
 const CATEGORY_FLATNESS: f64 = 2.0;
 const PRODUCT_FLATNESS: f64 = 4.0;
 const BRAND_FLATNESS: f64 = 0.0;
+/// No free product makes more than this share of the views of free products that are still missing.
+const FREE_PRODUCT_SHARE: f64 = 0.02;
 /// Out of a hundred products whose labels change, so many had no brand before; the others were in another category.
 const BRAND_CHANGES_PER_HUNDRED: u32 = 70;
 /// Product ids of a category lie in a range of this width.
@@ -137,8 +139,11 @@ impl Draft {
 
     /// Prices: each category has its level. Some unpopular products are free; the leaders of three categories cost as much as is possible.
     fn set_prices(&mut self) {
+        // Levels follow the golden ratio, so that the large categories are cheap and dear in turn whatever the seed.
+        let mut level = self.stream.unit();
         for (index, category) in self.categories.iter().enumerate() {
-            let (middle, spread) = if index == 0 { (0.69, 0.66) } else { (0.02 + 0.70 * self.stream.unit(), 0.8) };
+            let (middle, spread) = if index == 0 { (0.69, 0.66) } else { (0.05 + 0.70 * level, 0.8) };
+            level = (level + 0.618_033_988_75) % 1.0;
             for product in category.range() {
                 let quantile = middle + spread * (self.stream.unit() - 0.5);
                 self.products[product].price_cents = price_at_quantile(folded(quantile));
@@ -149,14 +154,13 @@ impl Draft {
             self.products[leader].price_cents = PRICE_LIMIT_CENTS;
         }
         let mut missing = PRICE_ZERO;
-        while missing > 0.0 {
+        for _ in 0..PRODUCTS {
             let product = self.stream.below(PRODUCTS) as usize;
-            let rank = self.rank_in_category(product);
-            if self.products[product].price_cents == 0 || rank < 0.05 {
-                continue;
+            let entry = &mut self.products[product];
+            if entry.price_cents > 0 && entry.price_cents < PRICE_LIMIT_CENTS && self.weights[product] <= missing * FREE_PRODUCT_SHARE {
+                missing -= self.weights[product];
+                entry.price_cents = 0;
             }
-            missing -= self.weights[product];
-            self.products[product].price_cents = 0;
         }
     }
 
@@ -179,9 +183,9 @@ impl Draft {
         let coded = BRAND_MISSING / (1.0 - CATEGORY_CODE_MISSING + CATEGORY_CODE_MISSING * BRAND_MISSING_UNCODED_RATIO);
         let coded_share = coded * (1.0 - CATEGORY_CODE_MISSING);
         let first_uncoded = self.categories[CODED_CATEGORIES].first_product;
-        for (range, share) in [(SMARTPHONE_PRODUCTS..first_uncoded, coded_share), (first_uncoded..PRODUCTS, BRAND_MISSING - coded_share)] {
+        for (range, share) in [(0..first_uncoded, coded_share), (first_uncoded..PRODUCTS, BRAND_MISSING - coded_share)] {
             let mut missing = share - self.brandless_before_change(range.clone());
-            let mut order: Vec<u32> = range.collect();
+            let mut order: Vec<u32> = range.filter(|product| *product >= SMARTPHONE_PRODUCTS).collect();
             self.stream.shuffle(&mut order);
             for product in order.into_iter().map(|product| product as usize) {
                 if !self.settled[product] && self.weights[product] <= missing {

@@ -18,7 +18,7 @@ const SLICE_SESSIONS: u64 = 8_192;
 const SLICES_LIMIT: u64 = 31 * 24 * 6;
 
 /// What a visitor does with a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     /// Looks at it.
     View,

@@ -158,7 +158,11 @@ impl Recipe {
         sizes
     }
 
+    /// Turns views that are not their session's first into carts and purchases, more of them at hours when visitors are ready to buy.
     fn place_carts_and_purchases(&self, plan: &Plan, sessions: &mut Sessions, stream: &mut Stream) {
+        if sessions.kinds.is_empty() {
+            return;
+        }
         let mut owners = Vec::with_capacity(sessions.kinds.len());
         for (index, pair) in sessions.offsets.windows(2).enumerate() {
             owners.extend(std::iter::repeat_n(index as u32, (pair[1] - pair[0]) as usize));
@@ -175,9 +179,8 @@ impl Recipe {
             }
             None
         };
-        let carts: Vec<usize> =
-            if plan.events == 0 { Vec::new() } else { (0..plan.carts).filter_map(|_| place(sessions, stream, Kind::Cart)).collect() };
-        let mut purchases = if plan.events == 0 { 0 } else { plan.purchases };
+        let carts: Vec<usize> = (0..plan.carts).filter_map(|_| place(sessions, stream, Kind::Cart)).collect();
+        let mut purchases = plan.purchases;
         for cart in carts {
             let next = cart + 1;
             let follows = next < owners.len() && owners[next] == owners[cart] && sessions.kinds[next] == Kind::View;
@@ -290,7 +293,7 @@ fn end_within_month(events: &mut [Event], slice_begin: u32) {
     let room = u64::from(LAST_SECOND - begin - steps.min(LAST_SECOND - begin));
     for (position, event) in events.iter_mut().enumerate() {
         let position = position as u64;
-        let waited = (u64::from(event.second) - old_begin - position).min(old_length);
+        let waited = (u64::from(event.second) - old_begin).saturating_sub(position);
         let spare = (old_length - u64::from(steps)).max(1);
         event.second = (u64::from(begin) + waited * room / spare + position).min(u64::from(LAST_SECOND)) as u32;
     }
@@ -314,4 +317,49 @@ fn in_order_of_time(events: &[Event], from: u32) -> Vec<Event> {
         *place += 1;
     }
     sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn slices_make_all_events_and_no_more() {
+        for events in [1, 7, 5_000, 120_000] {
+            let recipe = Recipe::new(events, 3);
+            let made: usize = (0..recipe.slices()).map(|slice| recipe.events_of_slice(slice).len()).sum();
+            assert_eq!(made as u64, events);
+        }
+    }
+
+    #[test]
+    fn the_last_sessions_end_with_the_month() {
+        // So many events that slices are as short as they get.
+        let recipe = Recipe::new(400_000_000, 3);
+        let last = recipe.slices() - 1;
+        let events = recipe.events_of_slice(last);
+        let mut seconds: HashMap<(u32, Kind, u32), u32> = HashMap::new();
+        for event in &events {
+            assert!((recipe.slice_begin(last)..MONTH_SECONDS).contains(&event.second));
+            *seconds.entry((event.session, event.kind, event.second)).or_default() += 1;
+        }
+        let repeated: u32 = seconds.values().map(|count| count - 1).sum();
+        assert!(repeated <= events.len() as u32 / 500, "{repeated} of {} events share a second", events.len());
+    }
+
+    #[test]
+    fn events_are_moved_into_the_month_in_order() {
+        let event = |second| Event { second, product: 1, user_id: 1, session: 1, kind: Kind::View };
+        let mut events: Vec<Event> = (0..50).map(|step| event(LAST_SECOND - 60 + step * 7)).collect();
+        end_within_month(&mut events, LAST_SECOND - 600);
+        assert!(events.windows(2).all(|pair| pair[0].second < pair[1].second));
+        assert_eq!((events[0].second, events[49].second), (LAST_SECOND - 60, LAST_SECOND));
+
+        let mut events: Vec<Event> = (0..50).map(|step| event(LAST_SECOND - 10 + step * 7)).collect();
+        end_within_month(&mut events, LAST_SECOND - 600);
+        assert!(events.windows(2).all(|pair| pair[0].second < pair[1].second));
+        assert_eq!((events[0].second, events[49].second), (LAST_SECOND - 49, LAST_SECOND));
+    }
 }

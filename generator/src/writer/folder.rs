@@ -104,6 +104,30 @@ fn is_generated(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::writer::open_local;
+
+    #[test]
+    fn an_incomplete_generation_takes_all_its_files_along() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let count = || fs::read_dir(directory.path()).unwrap().count();
+        let write = |folder: &mut Folder| {
+            for name in ["events-00000.csv", "events-00001.csv"] {
+                folder.create(name).unwrap().write_all(b"text").unwrap();
+            }
+            folder.finish("events-00000.csv").unwrap();
+        };
+        let mut folder = Folder::prepare(directory.path(), false, open_local).unwrap();
+        write(&mut folder);
+        assert_eq!(count(), 2);
+        drop(folder);
+        assert_eq!(count(), 0);
+
+        let mut folder = Folder::prepare(directory.path(), false, open_local).unwrap();
+        write(&mut folder);
+        folder.finish("events-00001.csv").unwrap();
+        assert_eq!(folder.complete().len(), 2);
+        assert_eq!(count(), 2);
+    }
 
     #[test]
     fn generated_names_are_told_from_others() {

@@ -37,7 +37,7 @@ impl Write for Outlet {
 /// One file that is being written.
 pub(crate) enum DataFile {
     /// A Parquet file; chunks are row groups.
-    Parquet(parquet::ParquetFile),
+    Parquet(Box<parquet::ParquetFile>),
     /// Comma-separated text, possibly compressed.
     Csv(csv::CsvFile),
 }
@@ -63,7 +63,7 @@ impl DataFile {
     pub fn begin(format: Format, to: Box<dyn Write + Send>, bytes: &Arc<AtomicU64>) -> io::Result<Self> {
         let outlet = Outlet { to, bytes: Arc::clone(bytes) };
         Ok(match format {
-            Format::Parquet => DataFile::Parquet(parquet::ParquetFile::begin(outlet)?),
+            Format::Parquet => DataFile::Parquet(Box::new(parquet::ParquetFile::begin(outlet)?)),
             Format::Csv => DataFile::Csv(csv::CsvFile::begin(outlet, false)?),
             Format::CsvGz => DataFile::Csv(csv::CsvFile::begin(outlet, true)?),
         })

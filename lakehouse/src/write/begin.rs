@@ -7,6 +7,7 @@ use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::commit::{run_outcome, transaction_id};
+use super::live::LiveTasks;
 use super::pending::Change;
 use super::{PendingWrite, WriteMode, WriteOutcome, WriteRequest, properties};
 use crate::error::{Error, Result};
@@ -56,6 +57,7 @@ impl Warehouse {
             table_schema: columns.table,
             sources: columns.sources,
             partition_by: columns.partition_by,
+            live: LiveTasks::default(),
         })
     }
 

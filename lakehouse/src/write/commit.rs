@@ -188,6 +188,9 @@ impl PendingWrite {
     }
 
     async fn remove_files(&self) -> Result<()> {
+        if !self.live.ended().await {
+            tracing::warn!(table = %self.request.name, "tasks of an abandoned write are still running; files they write now will stay");
+        }
         self.warehouse.remove_write(&self.request.name, &self.write_id).await
     }
 

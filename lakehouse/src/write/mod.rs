@@ -9,6 +9,7 @@ mod begin;
 mod commit;
 mod faults;
 mod file_stats;
+mod live;
 mod operator;
 mod parquet_file;
 mod partitions;

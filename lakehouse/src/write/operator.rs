@@ -24,6 +24,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
 use futures::StreamExt;
 
+use super::live::LiveTasks;
 use super::parquet_file::FinishedFile;
 use super::progress::Progress;
 use super::spec::WriteSpec;
@@ -49,15 +50,16 @@ pub(crate) struct DeltaWriteExec {
     spec: Arc<WriteSpec>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+    live: LiveTasks,
 }
 
 impl DeltaWriteExec {
     /// The input's columns have to be those that `spec` was made for.
-    pub fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<WriteSpec>) -> Self {
+    pub fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<WriteSpec>, live: LiveTasks) -> Self {
         let partitions = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
         let properties =
             PlanProperties::new(EquivalenceProperties::new(output_schema()), partitions, EmissionType::Final, Boundedness::Bounded);
-        Self { input, spec, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        Self { input, spec, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new(), live }
     }
 }
 
@@ -92,7 +94,7 @@ impl ExecutionPlan for DeltaWriteExec {
 
     fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self::new(input, Arc::clone(&self.spec)))),
+            (Some(input), true) => Ok(Arc::new(Self::new(input, Arc::clone(&self.spec), self.live.clone()))),
             _ => Err(DataFusionError::Internal("DeltaWriteExec has exactly one child".into())),
         }
     }
@@ -101,7 +103,7 @@ impl ExecutionPlan for DeltaWriteExec {
         let store = context.runtime_env().object_store(ObjectStoreUrl::parse(&self.spec.store_url)?)?;
         let memory = MemoryConsumer::new(format!("DeltaWriteExec[{partition}]")).register(context.memory_pool());
         let progress = Progress::new(&self.metrics, partition);
-        let task = WriteTask::new(Arc::clone(&self.spec), store, partition, progress, memory)?;
+        let task = WriteTask::new(Arc::clone(&self.spec), store, partition, self.live.enter(), progress, memory)?;
         let input = self.input.execute(partition, context)?;
         let rows = futures::stream::once(run(task, input));
         Ok(Box::pin(RecordBatchStreamAdapter::new(output_schema(), rows)))

@@ -18,6 +18,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::faults::store_fault;
 use super::file_stats::{FloatBounds, stats_json};
+use super::live::LiveTask;
 use super::spec::{Leaf, leaves};
 use super::upload::Upload;
 
@@ -81,10 +82,10 @@ pub(super) struct FinishedFile {
 }
 
 impl ParquetFile {
-    pub fn create(format: Arc<FileFormat>, store: Arc<dyn ObjectStore>, path: Path) -> Result<Self> {
+    pub fn create(format: Arc<FileFormat>, store: Arc<dyn ObjectStore>, path: Path, live: LiveTask) -> Result<Self> {
         let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&format.schema), format.options.clone())?;
         let floats = format.floats.iter().map(|(_, leaf)| (*leaf, FloatBounds::default())).collect();
-        Ok(Self { format, writer, upload: Upload::new(store, path), floats, rows: 0 })
+        Ok(Self { format, writer, upload: Upload::new(store, path, live), floats, rows: 0 })
     }
 
     /// Encodes a batch of the file's schema.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::live::LiveTasks;
 use super::operator::DeltaWriteExec;
 use super::properties::target_file_size;
 use super::spec::{WriteSpec, stats_columns};
@@ -55,6 +56,7 @@ pub struct PendingWrite {
     /// For each of the table's columns, the query's column that fills it.
     pub(super) sources: Vec<usize>,
     pub(super) partition_by: Vec<String>,
+    pub(super) live: LiveTasks,
 }
 
 impl PendingWrite {
@@ -74,7 +76,7 @@ impl PendingWrite {
     /// `files_written` can be read while it runs. The runtime that executes it has to know the store, see [`Warehouse::register_with`].
     pub fn write_plan(&self, child: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let spec = self.spec(&child.schema())?;
-        Ok(Arc::new(DeltaWriteExec::new(child, Arc::new(spec))))
+        Ok(Arc::new(DeltaWriteExec::new(child, Arc::new(spec), self.live.clone())))
     }
 
     fn spec(&self, given: &Schema) -> Result<WriteSpec> {

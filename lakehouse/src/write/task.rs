@@ -13,6 +13,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::faults::store_fault;
+use super::live::LiveTask;
 use super::parquet_file::{FileFormat, FinishedFile, ParquetFile};
 use super::partitions::{PartitionSplitter, PartitionValues};
 use super::progress::Progress;
@@ -58,6 +59,7 @@ pub(super) struct WriteTask {
     next_file: usize,
     progress: Progress,
     memory: MemoryReservation,
+    live: LiveTask,
 }
 
 impl WriteTask {
@@ -65,6 +67,7 @@ impl WriteTask {
         spec: Arc<WriteSpec>,
         store: Arc<dyn ObjectStore>,
         partition: usize,
+        live: LiveTask,
         progress: Progress,
         memory: MemoryReservation,
     ) -> Result<Self> {
@@ -83,6 +86,7 @@ impl WriteTask {
             next_file: 0,
             progress,
             memory,
+            live,
         })
     }
 
@@ -156,7 +160,7 @@ impl WriteTask {
                 let relative = partition.values.path_of(&name);
                 let path = Path::parse(format!("{}/{relative}", self.spec.table_path))
                     .map_err(|error| DataFusionError::External(Box::new(error)))?;
-                closed.insert((ParquetFile::create(Arc::clone(&self.format), Arc::clone(&self.store), path)?, relative))
+                closed.insert((ParquetFile::create(Arc::clone(&self.format), Arc::clone(&self.store), path, self.live.clone())?, relative))
             }
         };
         let timer = self.progress.compute.timer();

@@ -5,6 +5,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 use std::sync::Arc;
 
+use super::live::LiveTask;
+
 /// Bytes per part, and the size up to which an object is put in one request.
 const PART_SIZE: usize = 8 * 1024 * 1024;
 /// Parts in flight before the writer waits.
@@ -17,11 +19,13 @@ pub(super) struct Upload {
     waiting: Vec<Bytes>,
     waiting_bytes: usize,
     parts: Option<WriteMultipart>,
+    /// Keeps the write from counting as ended before an abandoned upload is gone.
+    live: LiveTask,
 }
 
 impl Upload {
-    pub fn new(store: Arc<dyn ObjectStore>, path: Path) -> Self {
-        Self { store, path, waiting: Vec::new(), waiting_bytes: 0, parts: None }
+    pub fn new(store: Arc<dyn ObjectStore>, path: Path, live: LiveTask) -> Self {
+        Self { store, path, waiting: Vec::new(), waiting_bytes: 0, parts: None, live }
     }
 
     pub fn path(&self) -> &Path {
@@ -74,10 +78,12 @@ impl Drop for Upload {
     fn drop(&mut self) {
         // A cancelled task cannot wait, so the store is told in the background. Local stores also clean up on their own.
         if let (Some(parts), Ok(runtime)) = (self.parts.take(), tokio::runtime::Handle::try_current()) {
+            let live = self.live.clone();
             runtime.spawn(async move {
                 if let Err(error) = parts.abort().await {
                     tracing::debug!(%error, "an unfinished upload could not be given up");
                 }
+                drop(live);
             });
         }
     }

@@ -40,8 +40,8 @@ impl Table {
         commits.retain(|commit| commit.version <= self.version());
         commits.reverse();
         commits.truncate(limit.unwrap_or(usize::MAX));
-        let reads = futures::stream::iter(commits.into_iter().map(|commit| summarize(&self.log, commit)));
-        reads.buffered(READ_CONCURRENCY).try_collect().await
+        let reads: Vec<_> = commits.into_iter().map(|commit| summarize(&self.log, commit)).collect();
+        futures::stream::iter(reads).buffered(READ_CONCURRENCY).try_collect().await
     }
 }
 

@@ -57,13 +57,13 @@ impl Warehouse {
         self.require_schema(catalog, schema).await?;
         let store = self.store();
         let candidates = folders(store.as_ref(), &self.path(&[catalog, schema])?).await?;
-        let checks = futures::stream::iter(candidates.into_iter().map(|table| async move {
+        let checks: Vec<_> = candidates.into_iter().map(|table| async move {
             let name = TableName::new(catalog, schema, table);
             // A folder whose name is no identifier was not made here and cannot be asked for.
             let exists = name.check().is_ok() && self.table_exists(&name).await?;
             Ok::<_, Error>(exists.then_some(RelationEntry { name: name.table, kind: RelationKind::Table }))
-        }));
-        let tables: Vec<Option<RelationEntry>> = checks.buffered(LISTING_CONCURRENCY).try_collect().await?;
+        }).collect();
+        let tables: Vec<Option<RelationEntry>> = futures::stream::iter(checks).buffered(LISTING_CONCURRENCY).try_collect().await?;
         let mut entries: Vec<RelationEntry> = tables.into_iter().flatten().collect();
         for name in objects(store.as_ref(), &self.path(&[catalog, schema, VIEWS_FOLDER])?, ".json").await? {
             if !entries.iter().any(|entry| entry.name == name) {

@@ -100,6 +100,6 @@ SELECT
     ) AS percent
 FROM report CROSS JOIN raw_profile CROSS JOIN clean_profile;
 
-SELECT topic, item, rule, row_count, ROUND(percent, 2) AS percent
+SELECT topic, item, rule, row_count, CAST(percent AS DECIMAL(9, 2)) AS percent
 FROM silver.data_quality
 ORDER BY line;

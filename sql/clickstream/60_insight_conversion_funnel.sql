@@ -29,7 +29,7 @@ FROM steps;
 
 SELECT
     event_type, events, sessions, users,
-    ROUND(percent_of_views, 2) AS percent_of_views,
-    ROUND(percent_of_previous, 2) AS percent_of_previous
+    CAST(percent_of_views AS DECIMAL(9, 2)) AS percent_of_views,
+    CAST(percent_of_previous AS DECIMAL(9, 2)) AS percent_of_previous
 FROM gold.conversion_funnel
 ORDER BY step;

@@ -19,5 +19,5 @@ WHERE has_purchased;
 
 SELECT
     orders, items, revenue, avg_order_value, median_order_value, smallest_order, largest_order,
-    ROUND(items_per_order, 2) AS items_per_order
+    CAST(items_per_order AS DECIMAL(9, 2)) AS items_per_order
 FROM gold.order_value;

@@ -23,6 +23,6 @@ SELECT
     100.0 * purchases / NULLIF(views, 0) AS purchases_per_100_views
 FROM hours;
 
-SELECT rank, event_hour, events, purchases, revenue, ROUND(purchases_per_100_views, 2) AS purchases_per_100_views
+SELECT rank, event_hour, events, purchases, revenue, CAST(purchases_per_100_views AS DECIMAL(9, 2)) AS purchases_per_100_views
 FROM gold.peak_hours
 ORDER BY rank;

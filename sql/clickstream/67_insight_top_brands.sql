@@ -23,7 +23,7 @@ SELECT
     100.0 * revenue / NULLIF(SUM(revenue) OVER (), 0) AS revenue_percent
 FROM brands;
 
-SELECT rank, brand, products, views, purchases, revenue, ROUND(revenue_percent, 2) AS revenue_percent
+SELECT rank, brand, products, views, purchases, revenue, CAST(revenue_percent AS DECIMAL(9, 2)) AS revenue_percent
 FROM gold.top_brands
 ORDER BY rank
 LIMIT 10;

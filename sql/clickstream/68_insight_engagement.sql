@@ -40,10 +40,10 @@ FROM days;
 
 SELECT
     session_date, active_users, sessions, events,
-    ROUND(events_per_session, 2) AS events_per_session,
-    ROUND(avg_duration_seconds, 0) AS avg_duration_seconds,
-    ROUND(bounce_percent, 2) AS bounce_percent,
-    ROUND(conversion_percent, 2) AS conversion_percent
+    CAST(events_per_session AS DECIMAL(9, 2)) AS events_per_session,
+    CAST(avg_duration_seconds AS BIGINT) AS avg_duration_seconds,
+    CAST(bounce_percent AS DECIMAL(9, 2)) AS bounce_percent,
+    CAST(conversion_percent AS DECIMAL(9, 2)) AS conversion_percent
 FROM gold.engagement
 ORDER BY session_date
 LIMIT 31;

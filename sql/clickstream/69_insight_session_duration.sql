@@ -47,6 +47,6 @@ SELECT
     100.0 * purchasing_sessions / sessions AS conversion_percent
 FROM groups;
 
-SELECT duration, sessions, purchasing_sessions, ROUND(conversion_percent, 2) AS conversion_percent, revenue
+SELECT duration, sessions, purchasing_sessions, CAST(conversion_percent AS DECIMAL(9, 2)) AS conversion_percent, revenue
 FROM gold.session_duration
 ORDER BY duration_group;

@@ -28,6 +28,6 @@ FROM segments;
 
 SELECT
     user_segment, users, sessions, purchases, revenue,
-    ROUND(revenue_percent, 2) AS revenue_percent, revenue_per_user
+    CAST(revenue_percent AS DECIMAL(9, 2)) AS revenue_percent, revenue_per_user
 FROM gold.user_segments
 ORDER BY revenue DESC, user_segment;

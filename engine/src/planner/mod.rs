@@ -1,14 +1,37 @@
-//! Plan rewrites and their registration.
+//! Plan rewrites, one file each and named by what they do, and how a session gets them.
+
+pub mod aggregate_after_shuffle;
+pub mod deduplicate_by_row_number;
+mod keep_first_row;
+mod narrow_columns;
+mod read_twice;
+
+use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+
+/// The type of physical rules as a session holds them.
+type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
 /// Installs functions, rewrites and settings into a session.
 ///
 /// Call it after the builder has its default features and its configuration: the functions replace DataFusion's of the
-/// same names, and the settings are added to those that are there.
+/// same names, the rewrites are put among DataFusion's, and the settings are added to those that are there.
 pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().extend(orrery_udfs::scalar_functions());
     builder.aggregate_functions().get_or_insert_default().extend(orrery_udfs::aggregate_functions());
     builder.window_functions().get_or_insert_default().extend(orrery_udfs::window_functions());
-    builder
+    builder.with_physical_optimizer_rules(physical_rules())
+}
+
+/// DataFusion's physical rules with ours among them.
+pub fn physical_rules() -> Vec<PhysicalRule> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    // Before shuffles and sorts are added, so that the rewritten plan gets the ones it needs and no others.
+    let at = rules.iter().position(|rule| rule.name() == "EnsureRequirements").unwrap_or(0);
+    rules.insert(at, Arc::new(deduplicate_by_row_number::DeduplicateByRowNumber::default()));
+    rules.insert(at, Arc::new(aggregate_after_shuffle::AggregateAfterShuffle::default()));
+    rules
 }

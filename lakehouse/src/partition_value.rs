@@ -15,7 +15,7 @@ pub(crate) fn parse(text: Option<&str>, data_type: &DataType) -> Result<ScalarVa
     let invalid = || format!("{text:?} is not a value of type {data_type}");
     Ok(match data_type {
         DataType::Utf8 => ScalarValue::Utf8(Some(text.to_string())),
-        DataType::Boolean => ScalarValue::Boolean(Some(text.parse().map_err(|_| invalid())?)),
+        DataType::Boolean => ScalarValue::Boolean(Some(text.to_ascii_lowercase().parse().map_err(|_| invalid())?)),
         DataType::Int8 => ScalarValue::Int8(Some(text.parse().map_err(|_| invalid())?)),
         DataType::Int16 => ScalarValue::Int16(Some(text.parse().map_err(|_| invalid())?)),
         DataType::Int32 => ScalarValue::Int32(Some(text.parse().map_err(|_| invalid())?)),
@@ -53,8 +53,12 @@ pub(crate) fn format(value: &ScalarValue) -> Result<Option<String>, String> {
         ScalarValue::Float32(Some(v)) => format_float(v.to_string(), f64::from(*v)),
         ScalarValue::Float64(Some(v)) => format_float(v.to_string(), *v),
         ScalarValue::Date32(Some(days)) => format_date(*days).ok_or_else(|| format!("the date {days} days from 1970 is out of range"))?,
-        ScalarValue::TimestampMicrosecond(Some(micros), zone) => format_timestamp(*micros, zone.is_some())
-            .ok_or_else(|| format!("the timestamp {micros} microseconds from 1970 is out of range"))?,
+        ScalarValue::TimestampMicrosecond(Some(micros), zone) => {
+            let iso = format_timestamp(*micros, zone.is_some())
+                .ok_or_else(|| format!("the timestamp {micros} microseconds from 1970 is out of range"))?;
+            // Readers take a timestamp without zone only with a space; one with a zone is unambiguous only in ISO form.
+            if zone.is_some() { iso } else { iso.replacen('T', " ", 1) }
+        }
         ScalarValue::Decimal128(Some(v), _, scale) => format_decimal(*v, *scale),
         other => return Err(format!("columns of type {} cannot be partition columns", other.data_type())),
     }))
@@ -86,7 +90,7 @@ pub(crate) fn format_date(days: i32) -> Option<String> {
 
 /// Microseconds since the epoch of a timestamp in any of the forms that writers use: ISO 8601 with or without an offset, or with a space instead of the T.
 pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
-    if let Ok(zoned) = DateTime::parse_from_rfc3339(text) {
+    if let Ok(zoned) = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_str(text, "%+")) {
         return Some(zoned.with_timezone(&Utc).timestamp_micros());
     }
     let plain = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"].iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());

@@ -58,7 +58,11 @@ impl Table {
         let recorded = self.properties.get("delta.enableInCommitTimestamps").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let mut times: Vec<(u64, DateTime<Utc>)> = if recorded {
             let reads: Vec<_> = commits.cloned().map(|commit| summarize(&self.log, commit)).collect();
-            futures::stream::iter(reads).buffered(READ_CONCURRENCY).map_ok(|summary| (summary.version, summary.timestamp)).try_collect().await?
+            futures::stream::iter(reads)
+                .buffered(READ_CONCURRENCY)
+                .map_ok(|summary| (summary.version, summary.timestamp))
+                .try_collect()
+                .await?
         } else {
             commits.map(|commit| (commit.version, commit.modified)).collect()
         };

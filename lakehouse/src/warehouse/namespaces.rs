@@ -166,11 +166,14 @@ impl Warehouse {
     async fn filled_folders(&self, parts: &[&str]) -> Result<Vec<String>> {
         let store = self.store();
         let names = folders(store.as_ref(), &self.path(parts)?).await?;
-        let checks: Vec<_> = names.into_iter().map(|name| {
-            let path = self.path(&[parts, &[name.as_str()]].concat());
-            let store = store.as_ref();
-            async move { Ok::<_, Error>((holds_objects(store, &path?).await?, name)) }
-        }).collect();
+        let checks: Vec<_> = names
+            .into_iter()
+            .map(|name| {
+                let path = self.path(&[parts, &[name.as_str()]].concat());
+                let store = store.as_ref();
+                async move { Ok::<_, Error>((holds_objects(store, &path?).await?, name)) }
+            })
+            .collect();
         let checked: Vec<(bool, String)> = futures::stream::iter(checks).buffered(LISTING_CONCURRENCY).try_collect().await?;
         Ok(checked.into_iter().filter_map(|(filled, name)| filled.then_some(name)).collect())
     }

@@ -57,12 +57,15 @@ impl Warehouse {
         self.require_schema(catalog, schema).await?;
         let store = self.store();
         let candidates = folders(store.as_ref(), &self.path(&[catalog, schema])?).await?;
-        let checks: Vec<_> = candidates.into_iter().map(|table| async move {
-            let name = TableName::new(catalog, schema, table);
-            // A folder whose name is no identifier was not made here and cannot be asked for.
-            let exists = name.check().is_ok() && self.table_exists(&name).await?;
-            Ok::<_, Error>(exists.then_some(RelationEntry { name: name.table, kind: RelationKind::Table }))
-        }).collect();
+        let checks: Vec<_> = candidates
+            .into_iter()
+            .map(|table| async move {
+                let name = TableName::new(catalog, schema, table);
+                // A folder whose name is no identifier was not made here and cannot be asked for.
+                let exists = name.check().is_ok() && self.table_exists(&name).await?;
+                Ok::<_, Error>(exists.then_some(RelationEntry { name: name.table, kind: RelationKind::Table }))
+            })
+            .collect();
         let tables: Vec<Option<RelationEntry>> = futures::stream::iter(checks).buffered(LISTING_CONCURRENCY).try_collect().await?;
         let mut entries: Vec<RelationEntry> = tables.into_iter().flatten().collect();
         for name in objects(store.as_ref(), &self.path(&[catalog, schema, VIEWS_FOLDER])?, ".json").await? {

@@ -17,6 +17,9 @@ use crate::output::Output;
 /// Characters of a statement that its line shows.
 const HEADLINE: usize = 64;
 
+/// A rate says something only from so many rows on.
+const RATE_FROM_ROWS: u64 = 10_000;
+
 /// The observer behind `orrery run`: results on standard output, everything else on standard error.
 pub(crate) struct RunReport {
     output: Output,
@@ -89,11 +92,11 @@ impl Observer for RunReport {
         } else {
             parts.push(duration(finished.elapsed));
             if let Some(rows) = finished.rows {
-                parts.push(format!("{} rows", count(rows)));
+                parts.push(if rows == 1 { "1 row".to_string() } else { format!("{} rows", count(rows)) });
             }
             if let Some(bytes) = finished.bytes {
                 parts.push(ByteSize(bytes).to_string());
-                if let Some(rows) = finished.rows.filter(|_| finished.elapsed > Duration::from_millis(10)) {
+                if let Some(rows) = finished.rows.filter(|rows| *rows >= RATE_FROM_ROWS) {
                     parts.push(format!("{} rows/s", count((rows as f64 / finished.elapsed.as_secs_f64()) as u64)));
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use datafusion::arrow::array::{Array as _, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
@@ -24,7 +24,7 @@ impl TableText {
     /// At most `max_rows` rows are kept; 0 keeps all.
     pub(crate) fn new(schema: &SchemaRef, max_rows: usize) -> Self {
         let mut table = Table::new();
-        table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
         let right: Vec<bool> = schema.fields().iter().map(|f| f.data_type().is_numeric()).collect();
         table.set_header(schema.fields().iter().zip(&right).map(|(f, r)| aligned(f.name(), *r)));
         Self { table, right, shown: 0, max_rows, rows: 0 }

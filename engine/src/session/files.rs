@@ -92,6 +92,9 @@ pub(super) async fn open(state: &SessionState, function: FileFunction, args: &[F
         files.extend(listed);
         urls.push(url);
     }
+    // Paths may overlap; a file is read once.
+    let mut seen = std::collections::HashSet::new();
+    files.retain(|file| seen.insert(file.location.clone()));
     let kind = kind_of(function, &options, &files)?;
     let listing = listing_options(&options, kind, state);
     let schema = schema_of(state, &options, kind, &listing, &urls, &files).await?;

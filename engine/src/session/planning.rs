@@ -8,7 +8,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 use datafusion::physical_plan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
-use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, Statement as SqlStatement};
 use orrery_lakehouse::TableName;
 
 use super::catalog::Names;
@@ -44,7 +44,9 @@ pub(super) fn select_of(exprs: Vec<Expr>) -> Result<Box<Query>> {
     let statement = dialect::split("SELECT NULL").and_then(|mut s| dialect::parse(&s.remove(0).tokens))?;
     let Statement::Query(mut query) = statement else { return Err(Error::new(crate::Blame::Bug, "SELECT NULL is no query")) };
     if let SetExpr::Select(select) = query.body.as_mut() {
-        select.projection = exprs.into_iter().map(SelectItem::UnnamedExpr).collect();
+        // Names of their own: DataFusion leaves casts out of generated names, so two different casts of NULL would clash.
+        let named = exprs.into_iter().enumerate();
+        select.projection = named.map(|(i, expr)| SelectItem::ExprWithAlias { expr, alias: Ident::new(format!("v{i}")) }).collect();
     }
     Ok(query)
 }

@@ -92,7 +92,7 @@ async fn timestamp(state: &SessionState, names: &Names, expr: Expr) -> Result<Da
     let cast = Expr::Cast {
         kind: CastKind::Cast,
         expr: Box::new(expr),
-        data_type: DataType::Timestamp(Some(6), TimezoneInfo::None),
+        data_type: DataType::Timestamp(Some(6), TimezoneInfo::WithoutTimeZone),
         array: false,
         format: None,
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{CastKind, Expr, Statement as SqlStatement, Value};
@@ -57,8 +57,7 @@ pub fn sql_type_name(data_type: &DataType) -> String {
     }
 }
 
-/// Declared columns as an Arrow schema, each type planned by DataFusion as the target of a cast. `TIMESTAMP` is an instant in UTC, as in
-/// Spark; `TIMESTAMP WITHOUT TIME ZONE` has no zone.
+/// Declared columns as an Arrow schema, each type planned as the target of a cast.
 pub(super) async fn columns_to_schema(state: &SessionState, columns: &[Column]) -> Result<SchemaRef> {
     let casts = columns
         .iter()
@@ -79,14 +78,7 @@ pub(super) async fn columns_to_schema(state: &SessionState, columns: &[Column]) 
         .iter()
         .zip(plan.schema().fields())
         .map(|(column, field)| {
-            let data_type = match field.data_type() {
-                DataType::Timestamp(_, None) if !column.data_type.to_string().to_uppercase().contains("WITHOUT") => {
-                    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-                }
-                DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
-                other => other.clone(),
-            };
-            Field::new(&column.name, data_type, !column.not_null)
+            Field::new(&column.name, field.data_type().clone(), !column.not_null)
         })
         .collect();
     Ok(Arc::new(Schema::new(fields)))

@@ -12,6 +12,9 @@ use super::Outlet;
 use crate::events::Event;
 use crate::rows::{RawRow, Renderer};
 
+/// Not the fastest level: zlib-rs 0.6, which flate2 uses when any crate of the build asks for it, flushes that one into an invalid stream.
+const COMPRESSION: Compression = Compression::new(3);
+
 const HEADER: &str = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n";
 /// Magic number, deflate, no flags, no time (files of a seed are equal), no hint, unknown system.
 const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
@@ -85,7 +88,7 @@ impl ChunkEncoder {
             return Ok(EncodedChunk { bytes: text, checksum });
         }
         checksum.update(&text);
-        let mut encoder = DeflateEncoder::new(Vec::with_capacity(text.len() / 3), Compression::fast());
+        let mut encoder = DeflateEncoder::new(Vec::with_capacity(text.len() / 3), COMPRESSION);
         encoder.write_all(&text)?;
         // Flushing ends on a byte boundary without ending the stream; what follows is the next chunk.
         encoder.flush()?;

@@ -1,0 +1,10 @@
+//! Everything that is proved from outside: SQL tests as data, the program's behaviour as a user sees it, injected faults, readers of other
+//! makers. One binary, so that there is one link.
+
+mod command_line;
+mod data;
+mod faults;
+mod orrery;
+mod pipeline;
+mod python;
+mod sql_files;

@@ -1,0 +1,145 @@
+//! The SQL tests: every `tests/slt/*.slt`, each on a session and warehouse of its own.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::TryStreamExt as _;
+use orrery_engine::Error;
+use orrery_engine::dialect::split;
+use orrery_engine::session::{Mode, Outcome, Session, SessionOptions, Tracker};
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
+
+use super::data;
+
+struct Engine {
+    session: Session,
+}
+
+impl Engine {
+    async fn statement(&self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
+        let mut output = DBOutput::StatementComplete(0);
+        for statement in split(sql)? {
+            let tracker = Tracker::default();
+            output = match self.session.execute(&statement, Mode::Run, &tracker).await? {
+                Outcome::Rows(stream) => {
+                    let schema = stream.schema();
+                    let batches: Vec<RecordBatch> = match stream.try_collect().await {
+                        Ok(batches) => batches,
+                        Err(error) => return Err(self.session.explain_error(error.into(), &statement, &tracker).await),
+                    };
+                    let types = schema.fields().iter().map(|f| column_type(f.data_type())).collect();
+                    DBOutput::Rows { types, rows: batches.iter().flat_map(cells).collect() }
+                }
+                Outcome::Written { outcome, .. } => DBOutput::StatementComplete(outcome.rows),
+                Outcome::Done(_) => DBOutput::StatementComplete(0),
+            };
+        }
+        Ok(output)
+    }
+}
+
+#[async_trait]
+impl AsyncDB for Engine {
+    type Error = Shown;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Shown> {
+        self.statement(sql).await.map_err(Shown)
+    }
+
+    async fn shutdown(&mut self) {}
+
+    fn engine_name(&self) -> &str {
+        "orrery"
+    }
+}
+
+/// An error with everything that a user would read, so that tests can ask for place and hint too.
+#[derive(Debug)]
+struct Shown(Error);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        if let Some(hint) = &self.0.hint {
+            write!(f, " hint: {hint}")?;
+        }
+        write!(f, " [{}]", self.0.blame.as_str())
+    }
+}
+
+impl std::error::Error for Shown {}
+
+fn column_type(data_type: &DataType) -> DefaultColumnType {
+    match data_type {
+        t if t.is_integer() => DefaultColumnType::Integer,
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => DefaultColumnType::FloatingPoint,
+        t if t.is_numeric() => DefaultColumnType::FloatingPoint,
+        _ => DefaultColumnType::Text,
+    }
+}
+
+fn cells(batch: &RecordBatch) -> Vec<Vec<String>> {
+    let options = FormatOptions::default().with_null("NULL");
+    let formatters: Vec<_> = batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
+    let cell = |f: &ArrayFormatter<'_>, row: usize| {
+        let text = f.value(row).to_string();
+        if text.is_empty() { "(empty)".to_string() } else { text.replace('\n', "\\n") }
+    };
+    (0..batch.num_rows()).map(|row| formatters.iter().map(|f| cell(f, row)).collect()).collect()
+}
+
+async fn open(warehouse: &std::path::Path) -> Session {
+    let options = SessionOptions {
+        warehouse: warehouse.to_string_lossy().into_owned(),
+        threads: Some(3),
+        variables: vec![
+            ("fixtures".to_string(), orrery_engine::dialect::Variable::String(data::root().join("tests/fixtures").to_string_lossy().into_owned())),
+            ("scratch".to_string(), orrery_engine::dialect::Variable::String(warehouse.join("../files").to_string_lossy().into_owned())),
+        ],
+        ..SessionOptions::default()
+    };
+    Session::open(options).await.unwrap()
+}
+
+fn files() -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(data::root().join("tests/slt")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "slt"));
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// `ORRERY_SLT=name` runs one file; `ORRERY_SLT_COMPLETE=1` writes the results found into the files, for a person to check.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sql_tests() {
+    let only = std::env::var("ORRERY_SLT").unwrap_or_default();
+    let mut failures = Vec::new();
+    for file in files() {
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        if !only.is_empty() && name != only {
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let warehouse = dir.path().join("warehouse");
+        std::fs::create_dir(dir.path().join("files")).unwrap();
+        let mut runner = Runner::new(|| {
+            let warehouse = warehouse.clone();
+            async move { Ok::<_, Shown>(Engine { session: open(&warehouse).await }) }
+        });
+        if std::env::var_os("ORRERY_SLT_COMPLETE").is_some() {
+            let updated = runner
+                .update_test_file(&file, " ", sqllogictest::default_validator, sqllogictest::default_normalizer, sqllogictest::default_column_validator)
+                .await;
+            if let Err(error) = updated {
+                failures.push(format!("{name}: {error}"));
+            }
+        } else if let Err(error) = runner.run_file_async(&file).await {
+            failures.push(format!("{name}: {}", error.display(false)));
+        }
+    }
+    assert!(failures.is_empty(), "{} of the SQL test files failed:\n\n{}", failures.len(), failures.join("\n\n"));
+}

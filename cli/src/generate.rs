@@ -10,8 +10,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use orrery_generator::{ClickstreamOptions, Error, Format, generate_clickstream};
 
 use crate::args::Clickstream;
-use crate::report::{count, duration};
 use crate::exit;
+use crate::report::{count, duration};
 
 /// Writes raw clickstream events; returns the exit code.
 pub(crate) async fn clickstream(args: Clickstream) -> u8 {
@@ -47,8 +47,13 @@ pub(crate) async fn clickstream(args: Clickstream) -> u8 {
 
 fn generate(options: &ClickstreamOptions, stop: &AtomicBool, quiet: bool) -> u8 {
     let started = Instant::now();
-    let bar = ProgressBar::with_draw_target(Some(options.events), if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() });
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} of {human_len} events · {msg} · {elapsed}, about {eta} left {wide_bar}") {
+    let bar = ProgressBar::with_draw_target(
+        Some(options.events),
+        if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() },
+    );
+    if let Ok(style) =
+        ProgressStyle::with_template("{spinner} {human_pos} of {human_len} events · {msg} · {elapsed}, about {eta} left {wide_bar}")
+    {
         bar.set_style(style);
     }
     let result = generate_clickstream(options, &mut |progress| {

@@ -55,7 +55,8 @@ impl RunReport {
 impl Observer for RunReport {
     fn started(&mut self, statement: &Located, _kind: &'static str, total: usize) {
         let file = statement.file.rsplit('/').next().unwrap_or_default();
-        self.label = format!("[{}/{total}] {file}:{} {}", statement.number, statement.text.position.line, statement.text.headline(HEADLINE));
+        self.label =
+            format!("[{}/{total}] {file}:{} {}", statement.number, statement.text.position.line, statement.text.headline(HEADLINE));
         self.bar.set_message(self.label.clone());
         self.bar.tick();
     }

@@ -38,14 +38,20 @@ pub(crate) async fn run(args: Run) -> u8 {
             if !args.quiet {
                 let verb = if args.dry_run { "planned" } else { "run" };
                 let skipped = if done.skipped > 0 { format!(", {} skipped", done.skipped) } else { String::new() };
-                eprintln!("{} statements {verb}{skipped} in {}", done.statements, report::duration(done.elapsed.max(Duration::from_millis(1))));
+                eprintln!(
+                    "{} statements {verb}{skipped} in {}",
+                    done.statements,
+                    report::duration(done.elapsed.max(Duration::from_millis(1)))
+                );
             }
             exit::DONE
         }
         Err(failure) => {
             observer.close();
             let code = report::failure(&failure);
-            if failure.error.blame != Blame::Interrupted && let Some(number) = failure.number.filter(|n| *n > 1) {
+            if failure.error.blame != Blame::Interrupted
+                && let Some(number) = failure.number.filter(|n| *n > 1)
+            {
                 eprintln!("  the {} statements before it are done; once it is mended, continue with --from {number}", number - 1);
             }
             code

@@ -5,7 +5,6 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-
 use orrery_engine::dialect::split;
 use orrery_engine::script::{self, Located, RunOptions, ScriptFile};
 use orrery_engine::session::Session;
@@ -21,7 +20,6 @@ use crate::output::Output;
 use crate::report::{self, RunReport};
 use crate::{exit, session};
 
-
 const HELP: &str = "Statements end with ; and may span lines. Commands:
   \\h            this help
   \\d            tables and views of the current schema      \\d NAME   columns of a table or view
@@ -31,12 +29,56 @@ Tab completes names and keywords, the arrow keys recall earlier statements, Ctrl
 
 /// Keywords worth completing.
 const KEYWORDS: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "HAVING", "QUALIFY", "LIMIT", "JOIN", "LEFT JOIN", "WITH", "UNION ALL", "CREATE TABLE",
-    "CREATE OR REPLACE TABLE", "CREATE VIEW", "CREATE OR REPLACE VIEW", "CREATE TEMP VIEW", "CREATE SCHEMA", "CREATE CATALOG", "INSERT INTO",
-    "INSERT OVERWRITE", "DROP TABLE", "DROP VIEW", "DROP SCHEMA", "USE CATALOG", "USE SCHEMA", "SHOW TABLES", "SHOW SCHEMAS", "SHOW CATALOGS",
-    "SHOW VIEWS", "SHOW COLUMNS IN", "SHOW CREATE TABLE", "SHOW FUNCTIONS", "SHOW VARIABLES", "DESCRIBE", "DESCRIBE HISTORY", "DESCRIBE DETAIL",
-    "CACHE TABLE", "UNCACHE TABLE", "SUMMARIZE", "ASSERT", "EXPLAIN", "EXPLAIN ANALYZE", "PARTITIONED BY", "VERSION AS OF", "TIMESTAMP AS OF",
-    "read_parquet(", "read_csv(", "read_json(", "read_files(",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP BY",
+    "ORDER BY",
+    "HAVING",
+    "QUALIFY",
+    "LIMIT",
+    "JOIN",
+    "LEFT JOIN",
+    "WITH",
+    "UNION ALL",
+    "CREATE TABLE",
+    "CREATE OR REPLACE TABLE",
+    "CREATE VIEW",
+    "CREATE OR REPLACE VIEW",
+    "CREATE TEMP VIEW",
+    "CREATE SCHEMA",
+    "CREATE CATALOG",
+    "INSERT INTO",
+    "INSERT OVERWRITE",
+    "DROP TABLE",
+    "DROP VIEW",
+    "DROP SCHEMA",
+    "USE CATALOG",
+    "USE SCHEMA",
+    "SHOW TABLES",
+    "SHOW SCHEMAS",
+    "SHOW CATALOGS",
+    "SHOW VIEWS",
+    "SHOW COLUMNS IN",
+    "SHOW CREATE TABLE",
+    "SHOW FUNCTIONS",
+    "SHOW VARIABLES",
+    "DESCRIBE",
+    "DESCRIBE HISTORY",
+    "DESCRIBE DETAIL",
+    "CACHE TABLE",
+    "UNCACHE TABLE",
+    "SUMMARIZE",
+    "ASSERT",
+    "EXPLAIN",
+    "EXPLAIN ANALYZE",
+    "PARTITIONED BY",
+    "VERSION AS OF",
+    "TIMESTAMP AS OF",
+    "read_parquet(",
+    "read_csv(",
+    "read_json(",
+    "read_files(",
 ];
 
 /// Runs `-c`, `-f`, piped statements or the interactive shell; returns the exit code.
@@ -194,7 +236,9 @@ async fn watched(session: &Arc<Session>, work: impl Future<Output = u8>) {
 }
 
 fn history_file() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")))?;
+    let base = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")))?;
     let dir = base.join("orrery");
     std::fs::create_dir_all(&dir).ok()?;
     Some(dir.join("history"))
@@ -216,7 +260,9 @@ impl Completer for ShellHelper {
     type Candidate = String;
 
     fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        let start = line[..position].rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).map_or(0, |i| i + line[i..].chars().next().map_or(1, char::len_utf8));
+        let start = line[..position]
+            .rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.'))
+            .map_or(0, |i| i + line[i..].chars().next().map_or(1, char::len_utf8));
         let typed = &line[start..position];
         if typed.is_empty() {
             return Ok((position, Vec::new()));

@@ -139,9 +139,10 @@ impl From<LakehouseError> for Error {
             other => other,
         };
         let blame = match &error {
-            LakehouseError::Invalid(_) | LakehouseError::NotFound(_) | LakehouseError::AlreadyExists(_) | LakehouseError::Unsupported { .. } => {
-                Blame::Sql
-            }
+            LakehouseError::Invalid(_)
+            | LakehouseError::NotFound(_)
+            | LakehouseError::AlreadyExists(_)
+            | LakehouseError::Unsupported { .. } => Blame::Sql,
             _ => Blame::Storage,
         };
         Self::new(blame, error.to_string())
@@ -150,9 +151,10 @@ impl From<LakehouseError> for Error {
 
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
-        let position = error.diagnostic().and_then(|d| d.span).and_then(|span| {
-            (span.start.line > 0).then_some(Position { line: span.start.line, column: span.start.column })
-        });
+        let position = error
+            .diagnostic()
+            .and_then(|d| d.span)
+            .and_then(|span| (span.start.line > 0).then_some(Position { line: span.start.line, column: span.start.column }));
         classify(error).at(position)
     }
 }
@@ -198,9 +200,10 @@ fn classify_arrow(error: ArrowError) -> Error {
         ArrowError::ExternalError(inner) => classify_external(inner),
         ArrowError::IoError(message, _) => Error::new(Blame::Storage, message),
         ArrowError::MemoryError(message) => Error::new(Blame::Resources, message),
-        ArrowError::CastError(message) | ArrowError::ParseError(message) | ArrowError::CsvError(message) | ArrowError::JsonError(message) => {
-            Error::data(message)
-        }
+        ArrowError::CastError(message)
+        | ArrowError::ParseError(message)
+        | ArrowError::CsvError(message)
+        | ArrowError::JsonError(message) => Error::data(message),
         other => Error::data(other.to_string()),
     }
 }
@@ -210,7 +213,9 @@ fn classify_ref(error: &DataFusionError) -> Error {
     let blame = match error {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => return classify_ref(inner),
         DataFusionError::Shared(inner) => return classify_ref(inner),
-        DataFusionError::SQL(..) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => Blame::Sql,
+        DataFusionError::SQL(..) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => {
+            Blame::Sql
+        }
         DataFusionError::Configuration(_) => Blame::Sql,
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => Blame::Storage,
         DataFusionError::ResourcesExhausted(_) => Blame::Resources,

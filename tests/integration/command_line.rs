@@ -14,7 +14,11 @@ fn write(dir: &Path, name: &str, text: &str) {
 fn runs_a_folder_in_order_and_reports_each_statement() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "scripts/20_b.sql", "SELECT sum(a) AS total FROM t;");
-    write(dir.path(), "scripts/10_a.sql", "-- first\nCREATE TABLE t AS SELECT * FROM (VALUES (1), (2)) AS v(a);\nINSERT INTO t VALUES (${more});");
+    write(
+        dir.path(),
+        "scripts/10_a.sql",
+        "-- first\nCREATE TABLE t AS SELECT * FROM (VALUES (1), (2)) AS v(a);\nINSERT INTO t VALUES (${more});",
+    );
     let ran = run(dir.path(), &["run", "scripts", "--set", "more=39"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stdout.contains("total") && ran.stdout.contains("42"), "{}", ran.stdout);
@@ -26,13 +30,21 @@ fn runs_a_folder_in_order_and_reports_each_statement() {
 #[test]
 fn stops_at_the_first_error_with_its_place_and_goes_on_from_there() {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "a.sql", "SET n = 2;\nCREATE TABLE t AS SELECT 1 AS a;\nCREATE TABLE u AS\n  SELECT b + ${n} AS c\n  FROM t;\nSELECT 'never';\n");
+    write(
+        dir.path(),
+        "a.sql",
+        "SET n = 2;\nCREATE TABLE t AS SELECT 1 AS a;\nCREATE TABLE u AS\n  SELECT b + ${n} AS c\n  FROM t;\nSELECT 'never';\n",
+    );
     let ran = run(dir.path(), &["run", "a.sql"]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("a.sql:4:10: ") && ran.stderr.contains("No field named b"), "{}", ran.stderr);
     assert!(ran.stderr.contains("in statement 3: CREATE TABLE u AS") && ran.stderr.contains("--from 3"), "{}", ran.stderr);
     assert!(!ran.stdout.contains("never"));
-    write(dir.path(), "a.sql", "SET n = 2;\nCREATE TABLE t AS SELECT 1 AS a;\nCREATE TABLE u AS\n  SELECT a + ${n} AS c\n  FROM t;\nSELECT 'now';\n");
+    write(
+        dir.path(),
+        "a.sql",
+        "SET n = 2;\nCREATE TABLE t AS SELECT 1 AS a;\nCREATE TABLE u AS\n  SELECT a + ${n} AS c\n  FROM t;\nSELECT 'now';\n",
+    );
     let ran = run(dir.path(), &["run", "a.sql", "--from", "3"]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("1 skipped"), "{}", ran.stderr);

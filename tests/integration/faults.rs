@@ -1,9 +1,8 @@
 //! Faults that are really injected: each must end in one clear error that says where, a non-zero exit, and every table at its previous
 //! version.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::orrery::{self, Ran, rows, run, sql};
@@ -12,8 +11,8 @@ use super::orrery::{self, Ran, rows, run, sql};
 const LONG: &str = "SELECT value AS a, repeat(md5(CAST(value AS VARCHAR)), 20) AS b, repeat(md5(CAST(value + 1 AS VARCHAR)), 20) AS c \
                     FROM generate_series(1, 400000000)";
 
-/// Three rows with the same columns.
-const TABLE: &str = "CREATE TABLE t AS SELECT * FROM (VALUES (1, 'p', 'q'), (2, 'p', 'q'), (3, 'p', 'q')) AS v(a, b, c)";
+/// Three rows with the same columns. Small files, so that a long write soon has some.
+const TABLE: &str = "CREATE TABLE t TBLPROPERTIES ('delta.targetFileSize' = '1mb') AS SELECT * FROM (VALUES (1, 'p', 'q'), (2, 'p', 'q'), (3, 'p', 'q')) AS v(a, b, c)";
 
 /// A table `t` with one version of three rows.
 fn with_table() -> tempfile::TempDir {
@@ -58,24 +57,15 @@ fn failed_saying(ran: &Ran, words: &[&str]) {
 fn an_interrupted_write_leaves_the_previous_version_and_no_files() {
     let dir = with_table();
     let before = parquet_files(dir.path()).len();
-    for statement in [format!("CREATE OR REPLACE TABLE t AS {LONG}"), format!("INSERT INTO t {LONG}"), format!("CREATE TABLE u AS {LONG}")] {
-        let child = orrery::command(dir.path())
-            .args(["run", "/dev/stdin", "--quiet"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.as_ref().unwrap().write_all(statement.as_bytes()).unwrap();
-        let id = child.id();
-        let waiter = std::thread::spawn(move || {
-            let mut child = child;
-            drop(child.stdin.take());
-            orrery::finished(child.wait_with_output().unwrap())
-        });
+    for statement in [
+        format!("CREATE OR REPLACE TABLE t TBLPROPERTIES ('delta.targetFileSize' = '1mb') AS {LONG}"),
+        format!("INSERT INTO t {LONG}"),
+        format!("CREATE TABLE u TBLPROPERTIES ('delta.targetFileSize' = '1mb') AS {LONG}"),
+    ] {
+        let running = Running::start(dir.path(), &["sql", "-c", &statement]);
         wait_until(|| parquet_files(dir.path()).len() > before);
-        signal(id, "INT");
-        let ran = waiter.join().unwrap();
+        running.signal("INT");
+        let ran = running.finish();
         assert_eq!(ran.code, Some(130), "{statement}: {}", ran.stderr);
         assert!(ran.stderr.contains("interrupted"), "{}", ran.stderr);
         is_unchanged(dir.path());
@@ -88,15 +78,10 @@ fn an_interrupted_write_leaves_the_previous_version_and_no_files() {
 fn a_killed_process_leaves_the_previous_version() {
     let dir = with_table();
     let before = parquet_files(dir.path()).len();
-    let mut child = orrery::command(dir.path())
-        .args(["sql", "-c", &format!("INSERT OVERWRITE t {LONG}")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let running = Running::start(dir.path(), &["sql", "-c", &format!("INSERT OVERWRITE t {LONG}")]);
     wait_until(|| parquet_files(dir.path()).len() > before);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    running.signal("KILL");
+    assert_eq!(running.finish().code, None);
     is_unchanged(dir.path());
     // And the table goes on working.
     assert_eq!(sql(dir.path(), "INSERT INTO t (a) VALUES (4)").code, Some(0));
@@ -109,7 +94,7 @@ fn a_full_disk_fails_the_write_and_nothing_else() {
     let Some(_mount) = Mount::tmpfs(&dir.path().join("warehouse"), "size=6m") else { return };
     assert_eq!(sql(dir.path(), TABLE).code, Some(0));
     let before = parquet_files(dir.path()).len();
-    let ran = sql(dir.path(), &format!("CREATE OR REPLACE TABLE t AS {LONG}"));
+    let ran = sql(dir.path(), &format!("CREATE OR REPLACE TABLE t TBLPROPERTIES ('delta.targetFileSize' = '1mb') AS {LONG}"));
     failed_saying(&ran, &["storage error", "No space left on device"]);
     is_unchanged(dir.path());
     assert_eq!(parquet_files(dir.path()).len(), before);
@@ -122,7 +107,13 @@ fn a_warehouse_that_cannot_be_written_is_named() {
     let Some(mount) = Mount::tmpfs(&dir.path().join("warehouse"), "size=6m") else { return };
     assert_eq!(sql(dir.path(), TABLE).code, Some(0));
     mount.remount("ro");
-    for statement in ["CREATE TABLE u AS SELECT 1 AS a", "INSERT INTO t (a) VALUES (4)", "CREATE SCHEMA s", "DROP TABLE t", "CREATE VIEW v AS SELECT 1 AS a"] {
+    for statement in [
+        "CREATE TABLE u AS SELECT 1 AS a",
+        "INSERT INTO t (a) VALUES (4)",
+        "CREATE SCHEMA s",
+        "DROP TABLE t",
+        "CREATE VIEW v AS SELECT 1 AS a",
+    ] {
         failed_saying(&sql(dir.path(), statement), &["storage error", "Read-only file system"]);
     }
     is_unchanged(dir.path());
@@ -149,7 +140,10 @@ fn a_damaged_log_is_named_and_left_alone() {
 #[test]
 fn a_truncated_file_of_a_table_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(sql(dir.path(), "CREATE TABLE t AS SELECT value AS a, md5(CAST(value AS VARCHAR)) AS b FROM generate_series(1, 50000)").code, Some(0));
+    assert_eq!(
+        sql(dir.path(), "CREATE TABLE t AS SELECT value AS a, md5(CAST(value AS VARCHAR)) AS b FROM generate_series(1, 50000)").code,
+        Some(0)
+    );
     let file = parquet_files(&table_dir(dir.path())).remove(0);
     let bytes = std::fs::read(&file).unwrap();
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
@@ -175,10 +169,10 @@ fn a_truncated_input_file_is_named() {
 #[test]
 fn too_little_memory_spills_or_says_so() {
     let dir = tempfile::tempdir().unwrap();
-    let query = "SELECT count(*) FROM (SELECT a % 3000000 AS k, count(*), max(a) FROM (SELECT value AS a FROM generate_series(1, 6000000)) GROUP BY 1)";
-    let ran = run(dir.path(), &["sql", "--memory-limit", "64MB", "--format", "csv", "-c", query]);
+    let query = "SELECT count(*) FROM (SELECT a % 400000 AS k, count(*), max(a) FROM (SELECT value AS a FROM generate_series(1, 800000)) GROUP BY 1)";
+    let ran = run(dir.path(), &["sql", "--memory-limit", "24MB", "--format", "csv", "-c", query]);
     if ran.code == Some(0) {
-        assert_eq!(ran.stdout.lines().nth(1), Some("3000000"));
+        assert_eq!(ran.stdout.lines().nth(1), Some("400000"));
     } else {
         failed_saying(&ran, &["out of resources"]);
     }
@@ -192,8 +186,32 @@ fn wait_until(condition: impl Fn() -> bool) {
     }
 }
 
-fn signal(id: u32, name: &str) {
-    assert!(Command::new("kill").args([format!("-{name}"), id.to_string()]).status().unwrap().success());
+/// A run that is going on; ended with the test, whatever becomes of it.
+struct Running(Option<Child>);
+
+impl Running {
+    fn start(dir: &Path, args: &[&str]) -> Self {
+        let child = orrery::command(dir).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self(Some(child))
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.0.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([format!("-{name}"), id]).status().unwrap().success());
+    }
+
+    fn finish(mut self) -> Ran {
+        orrery::finished(self.0.take().unwrap().wait_with_output().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _it_may_have_ended = child.kill();
+            let _ended = child.wait();
+        }
+    }
 }
 
 /// A small file system of the test's own, unmounted at the end. Needs the right to mount; without it the test says that it skips.

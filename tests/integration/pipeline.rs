@@ -40,7 +40,10 @@ fn dirty_generated_events_of_every_format_make_the_same_tables_as_duckdb_compute
         pipeline(dir.path(), &source);
         equals_duckdb(dir.path(), &source);
         // Event ids are the same on every run and partitioning.
-        ids.push(rows(dir.path(), "SELECT count(*), count(DISTINCT event_id), min(event_id), max(event_id), sum(event_id % 1000003) FROM gold.fact_events"));
+        ids.push(rows(
+            dir.path(),
+            "SELECT count(*), count(DISTINCT event_id), min(event_id), max(event_id), sum(event_id % 1000003) FROM gold.fact_events",
+        ));
     }
     assert_eq!(ids[1], ids[2]);
 }
@@ -52,7 +55,18 @@ fn the_pipeline_can_be_run_again_and_from_a_folder() {
     pipeline(dir.path(), folder.to_str().unwrap());
     let query = "SELECT count(*), sum(event_id % 1000003), sum(price) FROM gold.fact_events";
     let first = rows(dir.path(), query);
-    let ran = run(dir.path(), &["run", data::root().join("sql/clickstream").to_str().unwrap(), "--set", &format!("source={}", folder.display()), "--threads", "1", "--quiet"]);
+    let ran = run(
+        dir.path(),
+        &[
+            "run",
+            data::root().join("sql/clickstream").to_str().unwrap(),
+            "--set",
+            &format!("source={}", folder.display()),
+            "--threads",
+            "1",
+            "--quiet",
+        ],
+    );
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(rows(dir.path(), query), first);
 }

@@ -97,7 +97,10 @@ async fn open(warehouse: &std::path::Path) -> Session {
         warehouse: warehouse.to_string_lossy().into_owned(),
         threads: Some(3),
         variables: vec![
-            ("fixtures".to_string(), orrery_engine::dialect::Variable::String(data::root().join("tests/fixtures").to_string_lossy().into_owned())),
+            (
+                "fixtures".to_string(),
+                orrery_engine::dialect::Variable::String(data::root().join("tests/fixtures").to_string_lossy().into_owned()),
+            ),
             ("scratch".to_string(), orrery_engine::dialect::Variable::String(warehouse.join("../files").to_string_lossy().into_owned())),
         ],
         ..SessionOptions::default()
@@ -132,7 +135,13 @@ async fn sql_tests() {
         });
         if std::env::var_os("ORRERY_SLT_COMPLETE").is_some() {
             let updated = runner
-                .update_test_file(&file, " ", sqllogictest::default_validator, sqllogictest::default_normalizer, sqllogictest::default_column_validator)
+                .update_test_file(
+                    &file,
+                    " ",
+                    sqllogictest::default_validator,
+                    sqllogictest::default_normalizer,
+                    sqllogictest::default_column_validator,
+                )
                 .await;
             if let Err(error) = updated {
                 failures.push(format!("{name}: {error}"));

@@ -47,7 +47,9 @@ impl Output {
             Format::Csv => Current::Csv(csv::WriterBuilder::new().with_header(true).build(io::stdout())),
             Format::Json => Current::Json(Box::new(LineDelimitedWriter::new(io::stdout()))),
             Format::Parquet if self.results > 1 => {
-                return Err(Error::sql("--format parquet writes one result, and this is the second").hint("run one query per Parquet output"));
+                return Err(
+                    Error::sql("--format parquet writes one result, and this is the second").hint("run one query per Parquet output")
+                );
             }
             Format::Parquet => {
                 Current::Parquet(Box::new(ArrowWriter::try_new(io::stdout(), SchemaRef::clone(schema), None).map_err(failed)?))

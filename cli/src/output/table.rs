@@ -33,7 +33,10 @@ impl TableText {
     /// Lays out more rows.
     pub(crate) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
-        let options = FormatOptions::default().with_null("NULL").with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f%:z")).with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"));
+        let options = FormatOptions::default()
+            .with_null("NULL")
+            .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f%:z"))
+            .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"));
         let room = if self.max_rows == 0 { usize::MAX } else { self.max_rows - self.shown };
         let take = batch.num_rows().min(room);
         let formatters = batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options)).collect::<Result<Vec<_>, _>>()?;

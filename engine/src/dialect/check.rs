@@ -16,12 +16,16 @@ pub(super) fn hints(tokens: &[TokenWithSpan]) -> Result<()> {
     let mut after_verb = false;
     for token in tokens {
         match &token.token {
-            Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+') => return Err(hint(&format!("/*{text}*/"), token)),
+            Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+') => {
+                return Err(hint(&format!("/*{text}*/"), token));
+            }
             Token::Whitespace(Whitespace::SingleLineComment { comment, prefix }) if comment.starts_with('+') && after_verb => {
                 return Err(hint(format!("{prefix}{comment}").trim_end(), token));
             }
             Token::Whitespace(_) => {}
-            Token::Word(word) => after_verb = ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|v| word.value.eq_ignore_ascii_case(v)),
+            Token::Word(word) => {
+                after_verb = ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|v| word.value.eq_ignore_ascii_case(v))
+            }
             _ => after_verb = false,
         }
     }
@@ -29,7 +33,8 @@ pub(super) fn hints(tokens: &[TokenWithSpan]) -> Result<()> {
 }
 
 fn hint(text: &str, token: &TokenWithSpan) -> Error {
-    Error::unsupported(format!("the optimizer hint {text}"), Position::of_span(token.span)).hint("remove it; a comment without the + is ignored")
+    Error::unsupported(format!("the optimizer hint {text}"), Position::of_span(token.span))
+        .hint("remove it; a comment without the + is ignored")
 }
 
 /// Checks a query and everything in it.
@@ -88,7 +93,9 @@ impl Visitor for Check<'_> {
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Error> {
         let at = Position::of_span(select.span());
         let totals = match &select.group_by {
-            GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => modifiers.iter().any(|m| matches!(m, GroupByWithModifier::Totals)),
+            GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => {
+                modifiers.iter().any(|m| matches!(m, GroupByWithModifier::Totals))
+            }
         };
         for (found, construct) in [
             (select.top.is_some(), "TOP"),

@@ -42,9 +42,7 @@ impl StatementText {
 /// # Errors
 /// A string, quoted name or comment that never ends, with the place where it began.
 pub fn split(script: &str) -> Result<Vec<StatementText>> {
-    let tokens = Tokenizer::new(&OrreryDialect, script)
-        .tokenize_with_location()
-        .map_err(|error| unfinished(script, &error))?;
+    let tokens = Tokenizer::new(&OrreryDialect, script).tokenize_with_location().map_err(|error| unfinished(script, &error))?;
     let offsets = line_offsets(script);
     let mut statements = Vec::new();
     let mut current = Vec::new();

@@ -1,7 +1,7 @@
 //! The statements of the dialect, as parsed: names not yet resolved, queries still syntax trees.
 
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, Query};
 use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, Query};
 
 use crate::Position;
 

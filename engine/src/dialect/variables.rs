@@ -160,7 +160,8 @@ fn substitute(tokens: &[TokenWithSpan], value_of: impl Fn(&str, Option<Position>
         match &token.token {
             Token::Placeholder(text) if text == "$" && matches!(tokens.get(i + 1).map(|t| &t.token), Some(Token::LBrace)) => {
                 let position = Position::of_span(token.span);
-                let (Some(Token::Word(name)), Some(Token::RBrace)) = (tokens.get(i + 2).map(|t| &t.token), tokens.get(i + 3).map(|t| &t.token))
+                let (Some(Token::Word(name)), Some(Token::RBrace)) =
+                    (tokens.get(i + 2).map(|t| &t.token), tokens.get(i + 3).map(|t| &t.token))
                 else {
                     return Err(Error::sql("${ must be followed by a variable's name and }").at(position));
                 };

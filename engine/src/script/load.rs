@@ -38,7 +38,11 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<ScriptFile>, Failure> {
             let before = files.len();
             folder(path, &mut files)?;
             if files.len() == before {
-                return Err(failure(path, "the folder holds no .sql files", Some("scripts end in .sql and run in the order of their names")));
+                return Err(failure(
+                    path,
+                    "the folder holds no .sql files",
+                    Some("scripts end in .sql and run in the order of their names"),
+                ));
             }
         } else {
             files.push(read(path)?);
@@ -64,7 +68,8 @@ pub fn statements(files: &[ScriptFile]) -> Result<Vec<Located>, Failure> {
 }
 
 fn folder(path: &Path, files: &mut Vec<ScriptFile>) -> Result<(), Failure> {
-    let entries = std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(|e| failure(path, &e.to_string(), None))?;
+    let entries =
+        std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(|e| failure(path, &e.to_string(), None))?;
     let mut paths: Vec<PathBuf> = entries.into_iter().map(|e| e.path()).collect();
     paths.sort();
     for path in paths {
@@ -79,7 +84,8 @@ fn folder(path: &Path, files: &mut Vec<ScriptFile>) -> Result<(), Failure> {
 
 fn read(path: &Path) -> Result<ScriptFile, Failure> {
     let bytes = std::fs::read(path).map_err(|e| failure(path, &format!("cannot read the script: {e}"), None))?;
-    let text = String::from_utf8(bytes).map_err(|e| failure(path, &format!("the script is not UTF-8 text (byte {})", e.utf8_error().valid_up_to()), None))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|e| failure(path, &format!("the script is not UTF-8 text (byte {})", e.utf8_error().valid_up_to()), None))?;
     Ok(ScriptFile { path: path.display().to_string(), text: text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_string) })
 }
 
@@ -96,7 +102,9 @@ mod tests {
     #[test]
     fn runs_folders_in_the_order_of_names() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, text) in [("20_b.sql", "SELECT 2;"), ("10_a.sql", "SELECT 1; SELECT 11"), ("notes.txt", "no"), ("15_sub/x.sql", "SELECT 15;")] {
+        for (name, text) in
+            [("20_b.sql", "SELECT 2;"), ("10_a.sql", "SELECT 1; SELECT 11"), ("notes.txt", "no"), ("15_sub/x.sql", "SELECT 15;")]
+        {
             let path = dir.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();

@@ -59,7 +59,12 @@ pub struct Failure {
 impl Failure {
     fn of(statement: &Located, error: Error) -> Self {
         let error = error.at(Some(statement.text.position));
-        Self { file: Some(Arc::clone(&statement.file)), number: Some(statement.number), statement: Some(statement.text.text.clone()), error }
+        Self {
+            file: Some(Arc::clone(&statement.file)),
+            number: Some(statement.number),
+            statement: Some(statement.text.text.clone()),
+            error,
+        }
     }
 }
 

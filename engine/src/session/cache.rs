@@ -27,9 +27,10 @@ impl Scratch {
         let (_, warehouse) = self
             .opened
             .get_or_try_init(|| async {
-                let folder = tempfile::Builder::new().prefix("orrery-cache-").tempdir_in(dir).map_err(|e| {
-                    Error::new(Blame::Storage, format!("cannot make a folder for caches in {}: {e}", dir.display()))
-                })?;
+                let folder = tempfile::Builder::new()
+                    .prefix("orrery-cache-")
+                    .tempdir_in(dir)
+                    .map_err(|e| Error::new(Blame::Storage, format!("cannot make a folder for caches in {}: {e}", dir.display())))?;
                 let warehouse = Warehouse::open(&folder.path().to_string_lossy(), HashMap::new()).await?;
                 Ok::<_, Error>((folder, warehouse))
             })

@@ -40,7 +40,11 @@ impl Session {
                     return Err(Error::unsupported("EXPLAIN of CREATE TABLE without a query", Some(text.position)));
                 };
                 let logical = planning::plan_query(&state, &self.names, query.clone()).await?;
-                let mut request = WriteRequest::new(self.names.resolve(&create.name), WriteMode::CreateOrReplace, Arc::new(logical.schema().as_arrow().clone()));
+                let mut request = WriteRequest::new(
+                    self.names.resolve(&create.name),
+                    WriteMode::CreateOrReplace,
+                    Arc::new(logical.schema().as_arrow().clone()),
+                );
                 request.partition_by.clone_from(&create.partitioned_by);
                 self.explain_write(request, logical).await?
             }
@@ -89,7 +93,13 @@ impl Session {
         kinds.push("logical_plan");
         plans.push(optimized.display_indent().to_string());
         kinds.push("physical_plan");
-        plans.push(DisplayableExecutionPlan::new(physical.as_ref()).set_show_statistics(verbose).set_show_schema(verbose).indent(verbose).to_string());
+        plans.push(
+            DisplayableExecutionPlan::new(physical.as_ref())
+                .set_show_statistics(verbose)
+                .set_show_schema(verbose)
+                .indent(verbose)
+                .to_string(),
+        );
         Self::batch(table(vec![("plan_type", Cells::text(kinds)), ("plan", Cells::text(plans))])?)
     }
 

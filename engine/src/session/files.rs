@@ -179,7 +179,8 @@ fn kind_of(function: FileFunction, options: &FileOptions, files: &[ObjectMeta]) 
             }
             (told, _) => told,
         };
-        let compression = if format == FileFunction::Parquet { FileCompressionType::UNCOMPRESSED } else { options.compression.unwrap_or(compression) };
+        let compression =
+            if format == FileFunction::Parquet { FileCompressionType::UNCOMPRESSED } else { options.compression.unwrap_or(compression) };
         let kind = Kind { format, compression };
         if !kinds.iter().any(|(k, _)| *k == kind) {
             kinds.push((kind, file.location.as_ref()));
@@ -208,7 +209,9 @@ fn listing_options(options: &FileOptions, kind: Kind, state: &SessionState) -> L
                 .with_file_compression_type(kind.compression);
             Arc::new(csv)
         }
-        FileFunction::Json => Arc::new(JsonFormat::default().with_schema_infer_max_rec(INFER_ROWS).with_file_compression_type(kind.compression)),
+        FileFunction::Json => {
+            Arc::new(JsonFormat::default().with_schema_infer_max_rec(INFER_ROWS).with_file_compression_type(kind.compression))
+        }
         FileFunction::Parquet | FileFunction::Any => Arc::new(ParquetFormat::default().with_options(state.table_options().parquet.clone())),
     };
     ListingOptions::new(format).with_file_extension("")
@@ -246,7 +249,13 @@ async fn schema_of(
 }
 
 /// Names the file that the error of a whole listing comes from.
-async fn culprit(state: &SessionState, listing: &ListingOptions, store: &Arc<dyn object_store::ObjectStore>, files: &[ObjectMeta], error: Error) -> Error {
+async fn culprit(
+    state: &SessionState,
+    listing: &ListingOptions,
+    store: &Arc<dyn object_store::ObjectStore>,
+    files: &[ObjectMeta],
+    error: Error,
+) -> Error {
     for file in files {
         if let Err(one) = listing.format.infer_schema(state, store, std::slice::from_ref(file)).await {
             let one = Error::from(one);
@@ -342,16 +351,19 @@ fn paths(function: FileFunction, expr: &Expr) -> Result<Vec<String>> {
     match expr {
         Expr::Array(array) if !array.elem.is_empty() => array.elem.iter().map(|e| string("path", e)).collect(),
         Expr::Value(_) => Ok(vec![string("path", expr)?]),
-        other => Err(Error::sql(format!("{} takes a path in quotes, found {other}", function.name())).hint("use a variable: read_files(${source})")),
+        other => {
+            Err(Error::sql(format!("{} takes a path in quotes, found {other}", function.name()))
+                .hint("use a variable: read_files(${source})"))
+        }
     }
 }
 
 fn string(name: &str, expr: &Expr) -> Result<String> {
     match expr {
         Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) | Value::DollarQuotedString(datafusion::sql::sqlparser::ast::DollarQuotedString { value: text, .. }) => {
-                Ok(text.clone())
-            }
+            Value::SingleQuotedString(text)
+            | Value::EscapedStringLiteral(text)
+            | Value::DollarQuotedString(datafusion::sql::sqlparser::ast::DollarQuotedString { value: text, .. }) => Ok(text.clone()),
             Value::Number(text, _) if name == "path" => Ok(text.to_string()),
             other => Err(Error::sql(format!("{name} takes text in quotes, found {other}"))),
         },

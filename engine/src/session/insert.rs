@@ -1,8 +1,8 @@
 //! `INSERT INTO` and `INSERT OVERWRITE`: by position, or by the column list; columns that are not given become NULL.
 
+use datafusion::arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast, col, lit};
-use datafusion::arrow::datatypes::Schema;
 use orrery_lakehouse::{Relation, TableName, WriteMode, WriteRequest};
 
 use super::types::same_values;
@@ -49,7 +49,9 @@ impl Session {
     }
 
     async fn insert_target(&self, name: &TableName, mode: Mode) -> Result<std::sync::Arc<Schema>> {
-        if mode == Mode::Check && let Some(planned) = self.names.planned(name) {
+        if mode == Mode::Check
+            && let Some(planned) = self.names.planned(name)
+        {
             return Ok(planned.schema());
         }
         match self.warehouse.relation(name).await? {
@@ -68,7 +70,8 @@ fn arrange(query: LogicalPlan, columns: &[String], target: &Schema, table: &str)
     let named: Vec<&str> = if columns.is_empty() { names.clone() } else { columns.iter().map(String::as_str).collect() };
     if given.len() != named.len() {
         let which = if columns.is_empty() { format!("{table} has {}", names.len()) } else { format!("{} are named", columns.len()) };
-        return Err(Error::sql(format!("the query gives {} columns, {which}", given.len())).hint(format!("columns of {table}: {}", names.join(", "))));
+        return Err(Error::sql(format!("the query gives {} columns, {which}", given.len()))
+            .hint(format!("columns of {table}: {}", names.join(", "))));
     }
     for (i, name) in named.iter().enumerate() {
         if !names.contains(name) {

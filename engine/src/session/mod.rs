@@ -78,7 +78,12 @@ impl Session {
             config = config.with_target_partitions(threads);
         }
         let catalogs: Arc<dyn datafusion::catalog::CatalogProviderList> = Arc::clone(&names) as _;
-        let builder = SessionStateBuilder::new().with_default_features().with_config(config).with_runtime_env(runtime).with_catalog_list(catalogs).with_type_planner(Arc::new(timestamp_types::TimestampTypes));
+        let builder = SessionStateBuilder::new()
+            .with_default_features()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_catalog_list(catalogs)
+            .with_type_planner(Arc::new(timestamp_types::TimestampTypes));
         let context = SessionContext::new_with_state(planner::register(builder).build());
         names.attach(&context);
         let mut variables = Variables::default();

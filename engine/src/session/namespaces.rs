@@ -80,7 +80,9 @@ impl Session {
     pub(super) async fn drop_table(&self, drop: &DropRelation, mode: Mode) -> Result<Outcome> {
         let name = self.names.resolve(&drop.name);
         if self.names.temporary(&drop.name).is_some() {
-            return Err(Error::sql(format!("'{}' is temporary", drop.name)).at(drop.name.position).hint("UNCACHE TABLE or DROP VIEW removes it"));
+            return Err(Error::sql(format!("'{}' is temporary", drop.name))
+                .at(drop.name.position)
+                .hint("UNCACHE TABLE or DROP VIEW removes it"));
         }
         if mode == Mode::Check {
             return Ok(Outcome::Done(format!("would drop {name}")));

@@ -66,7 +66,8 @@ impl TryFrom<&ScalarValue> for Variable {
             DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => Ok(Variable::String(text()?)),
             DataType::Date32 | DataType::Date64 => Ok(Variable::Date(text()?)),
             DataType::Timestamp(_, _) => Ok(Variable::Timestamp(text()?)),
-            other => Err(Error::sql(format!("a variable cannot hold a value of type {other}")).hint("numbers, text, booleans, dates and timestamps can")),
+            other => Err(Error::sql(format!("a variable cannot hold a value of type {other}"))
+                .hint("numbers, text, booleans, dates and timestamps can")),
         }
     }
 }

@@ -116,8 +116,11 @@ pub(super) async fn missing_relation(names: &Names, name: &TableName) -> Error {
     }
     if !warehouse.schema_exists(&name.catalog, &name.schema).await.unwrap_or(true) {
         let known = warehouse.schemas(&name.catalog).await.unwrap_or_default();
-        return Error::sql(format!("the schema '{}.{}' does not exist", name.catalog, name.schema))
-            .hint(format!("schemas of {} are: {}", name.catalog, known.join(", ")));
+        return Error::sql(format!("the schema '{}.{}' does not exist", name.catalog, name.schema)).hint(format!(
+            "schemas of {} are: {}",
+            name.catalog,
+            known.join(", ")
+        ));
     }
     let mut known: Vec<String> = names.temporary_names();
     known.extend(warehouse.relations(&name.catalog, &name.schema).await.unwrap_or_default().into_iter().map(|r| r.name));

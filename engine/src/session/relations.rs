@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use datafusion::arrow::array::types::TimestampMicrosecondType;
 use datafusion::arrow::array::AsArray as _;
+use datafusion::arrow::array::types::TimestampMicrosecondType;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, FunctionArg, Ident, ObjectName, ObjectNamePart, Query, Spanned, TableAlias, TableFactor, TableVersion, TimezoneInfo,
-    VisitMut, VisitorMut,
+    CastKind, DataType, Expr, FunctionArg, Ident, ObjectName, ObjectNamePart, Query, Spanned, TableAlias, TableFactor, TableVersion,
+    TimezoneInfo, VisitMut, VisitorMut,
 };
 use orrery_lakehouse::Relation;
 
@@ -67,7 +67,9 @@ async fn open(state: &SessionState, names: &Names, request: Request) -> Result<A
                 TableVersion::TimestampAsOf(expr) | TableVersion::ForSystemTimeAsOf(expr) => {
                     table.at_timestamp(timestamp(state, names, expr).await?).await?
                 }
-                TableVersion::Function(_) | TableVersion::Changes { .. } => return Err(Error::unsupported("this table version", name_position(&version))),
+                TableVersion::Function(_) | TableVersion::Changes { .. } => {
+                    return Err(Error::unsupported("this table version", name_position(&version)));
+                }
             };
             Ok(table.provider())
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use url::Url;
 
 use super::SessionOptions;
@@ -63,8 +63,9 @@ pub(super) fn ensure_store(runtime: &RuntimeEnv, url: &ObjectStoreUrl) -> Result
         let key = key.to_ascii_lowercase();
         ["aws_", "google_", "azure_"].iter().any(|prefix| key.starts_with(prefix))
     });
-    let (store, _) = object_store::parse_url_opts(parsed, options)
-        .map_err(|e| Error::sql(format!("no object store answers to '{}://': {e}", parsed.scheme())).hint("known schemes: file, s3, gs, az, https"))?;
+    let (store, _) = object_store::parse_url_opts(parsed, options).map_err(|e| {
+        Error::sql(format!("no object store answers to '{}://': {e}", parsed.scheme())).hint("known schemes: file, s3, gs, az, https")
+    })?;
     runtime.register_object_store(parsed, Arc::from(store));
     Ok(())
 }

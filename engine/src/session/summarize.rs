@@ -52,7 +52,11 @@ fn statistics_of(column: &Expr, data_type: &DataType) -> Vec<Expr> {
     vec![
         as_text(min(column.clone())),
         as_text(max(column.clone())),
-        if ordered && !matches!(data_type, DataType::Boolean) { approx_distinct(cast_expr(column.clone(), DataType::Utf8)) } else { none() },
+        if ordered && !matches!(data_type, DataType::Boolean) {
+            approx_distinct(cast_expr(column.clone(), DataType::Utf8))
+        } else {
+            none()
+        },
         number.clone().map_or_else(none, avg),
         number.clone().map_or_else(none, stddev),
         quantile(0.25),
@@ -66,10 +70,8 @@ fn statistics_of(column: &Expr, data_type: &DataType) -> Vec<Expr> {
 fn transpose(row: &RecordBatch, names: &[String], types: &[DataType]) -> Result<RecordBatch> {
     let total: i64 = scalar_i64(row.column(row.num_columns() - 1))?;
     let mut fields = vec![Field::new("column_name", DataType::Utf8, false), Field::new("column_type", DataType::Utf8, false)];
-    let mut arrays: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from(names.to_vec())),
-        Arc::new(StringArray::from(types.iter().map(sql_type_name).collect::<Vec<_>>())),
-    ];
+    let mut arrays: Vec<ArrayRef> =
+        vec![Arc::new(StringArray::from(names.to_vec())), Arc::new(StringArray::from(types.iter().map(sql_type_name).collect::<Vec<_>>()))];
     for (s, statistic) in STATISTICS.iter().enumerate() {
         let cells: Vec<&ArrayRef> = (0..names.len()).map(|i| row.column(i * STATISTICS.len() + s)).collect();
         let (data_type, array): (DataType, ArrayRef) = match *statistic {

@@ -26,9 +26,9 @@ impl TypePlanner for TimestampTypes {
             Some(_) => None,
         };
         let planned = match sql_type {
-            SqlType::Timestamp(precision, TimezoneInfo::WithoutTimeZone) | SqlType::TimestampNtz(precision) | SqlType::Datetime(precision) => {
-                unit(*precision).map(|unit| DataType::Timestamp(unit, None))
-            }
+            SqlType::Timestamp(precision, TimezoneInfo::WithoutTimeZone)
+            | SqlType::TimestampNtz(precision)
+            | SqlType::Datetime(precision) => unit(*precision).map(|unit| DataType::Timestamp(unit, None)),
             SqlType::Timestamp(precision, _) => unit(*precision).map(|unit| DataType::Timestamp(unit, Some(UTC.into()))),
             _ => None,
         };

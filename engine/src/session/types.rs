@@ -7,6 +7,8 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{CastKind, Expr, Statement as SqlStatement, Value};
 
+use orrery_lakehouse::NOT_NULL;
+
 use super::planning;
 use crate::dialect::Column;
 use crate::{Error, Result};
@@ -36,8 +38,14 @@ pub fn sql_type_name(data_type: &DataType) -> String {
         DataType::Date32 | DataType::Date64 => "date".into(),
         DataType::Timestamp(_, None) => "timestamp_ntz".into(),
         DataType::Timestamp(_, Some(_)) => "timestamp".into(),
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => format!("decimal({p},{s})"),
-        DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) | DataType::LargeListView(item) | DataType::FixedSizeList(item, _) => {
+        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
+            format!("decimal({p},{s})")
+        }
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => {
             format!("array<{}>", sql_type_name(item.data_type()))
         }
         DataType::Struct(fields) => {
@@ -45,7 +53,9 @@ pub fn sql_type_name(data_type: &DataType) -> String {
             format!("struct<{}>", fields.join(","))
         }
         DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(kv) if kv.len() == 2 => format!("map<{},{}>", sql_type_name(kv[0].data_type()), sql_type_name(kv[1].data_type())),
+            DataType::Struct(kv) if kv.len() == 2 => {
+                format!("map<{},{}>", sql_type_name(kv[0].data_type()), sql_type_name(kv[1].data_type()))
+            }
             other => format!("map<{}>", sql_type_name(other)),
         },
         DataType::Dictionary(_, value) => sql_type_name(value),
@@ -57,7 +67,7 @@ pub fn sql_type_name(data_type: &DataType) -> String {
     }
 }
 
-/// Declared columns as an Arrow schema, each type planned as the target of a cast.
+/// Declared columns as an Arrow schema, `NOT NULL` as the lakehouse's mark on the field, each type planned as the target of a cast.
 pub(super) async fn columns_to_schema(state: &SessionState, columns: &[Column]) -> Result<SchemaRef> {
     let casts = columns
         .iter()
@@ -78,7 +88,8 @@ pub(super) async fn columns_to_schema(state: &SessionState, columns: &[Column]) 
         .iter()
         .zip(plan.schema().fields())
         .map(|(column, field)| {
-            Field::new(&column.name, field.data_type().clone(), !column.not_null)
+            let declared = Field::new(&column.name, field.data_type().clone(), true);
+            if column.not_null { declared.with_metadata([(NOT_NULL.to_string(), "true".to_string())].into()) } else { declared }
         })
         .collect();
     Ok(Arc::new(Schema::new(fields)))

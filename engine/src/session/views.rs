@@ -20,7 +20,9 @@ impl Session {
                 if create.if_not_exists {
                     return Ok(Outcome::Done(format!("temporary view {name} exists already")));
                 }
-                return Err(Error::sql(format!("the temporary view '{name}' exists already")).at(create.name.position).hint("CREATE OR REPLACE TEMP VIEW"));
+                return Err(Error::sql(format!("the temporary view '{name}' exists already"))
+                    .at(create.name.position)
+                    .hint("CREATE OR REPLACE TEMP VIEW"));
             }
             self.names.put_temporary(&name, Temporary::View(stored));
             return Ok(Outcome::Done(format!("temporary view {name}")));

@@ -93,11 +93,7 @@ impl Session {
             return Ok(());
         }
         let error = planning::missing_relation(&self.names, name).await;
-        Err(if error.message.contains("schema") {
-            error.hint(format!("CREATE SCHEMA {}", name.schema))
-        } else {
-            error
-        })
+        Err(if error.message.contains("schema") { error.hint(format!("CREATE SCHEMA {}", name.schema)) } else { error })
     }
 }
 
@@ -115,8 +111,12 @@ fn check_partition_columns(create: &CreateTable, schema: &Schema) -> Result<()> 
 /// Casts the columns of a plan, by position, to the types of `target` where they hold other values.
 pub(super) fn cast_to(plan: LogicalPlan, target: &Schema) -> Result<LogicalPlan> {
     let columns = plan.schema().columns();
-    let unchanged =
-        plan.schema().fields().iter().zip(target.fields()).all(|(from, to)| same_values(from.data_type(), to.data_type()) && from.name() == to.name());
+    let unchanged = plan
+        .schema()
+        .fields()
+        .iter()
+        .zip(target.fields())
+        .all(|(from, to)| same_values(from.data_type(), to.data_type()) && from.name() == to.name());
     if unchanged && columns.len() == target.fields().len() {
         return Ok(plan);
     }

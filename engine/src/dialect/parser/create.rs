@@ -32,7 +32,8 @@ impl StatementParser<'_> {
             }
         }
         let what = self.sql.peek_token();
-        Err(Error::unsupported(format!("CREATE {}", what.token), start).hint("CREATE is followed by CATALOG, SCHEMA, [OR REPLACE] TABLE or [TEMP] VIEW"))
+        Err(Error::unsupported(format!("CREATE {}", what.token), start)
+            .hint("CREATE is followed by CATALOG, SCHEMA, [OR REPLACE] TABLE or [TEMP] VIEW"))
     }
 
     pub(super) fn create_namespace(&mut self, parts_max: usize) -> Result<CreateNamespace> {
@@ -63,7 +64,8 @@ impl StatementParser<'_> {
             if self.word("USING") {
                 let format = self.sql.next_token();
                 if !format.token.to_string().eq_ignore_ascii_case("delta") {
-                    return Err(Error::unsupported(format!("USING {}", format.token), Position::of_span(format.span)).hint("tables are Delta tables: USING DELTA"));
+                    return Err(Error::unsupported(format!("USING {}", format.token), Position::of_span(format.span))
+                        .hint("tables are Delta tables: USING DELTA"));
                 }
             } else if self.word("PARTITIONED") {
                 self.words(&["BY"])?;
@@ -89,7 +91,8 @@ impl StatementParser<'_> {
             return self.expected("columns in parentheses, or AS and a query");
         }
         if table.query.is_some() && !table.columns.is_empty() {
-            return Err(Error::unsupported("a column list together with AS query", table.name.position).hint("name and cast the columns in the query"));
+            return Err(Error::unsupported("a column list together with AS query", table.name.position)
+                .hint("name and cast the columns in the query"));
         }
         Ok(Statement::CreateTable(Box::new(table)))
     }

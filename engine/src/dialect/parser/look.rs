@@ -51,8 +51,9 @@ impl StatementParser<'_> {
             "FUNCTIONS" => Show::Functions { like: self.like()? },
             "VARIABLES" => Show::Variables,
             other => {
-                return Err(Error::unsupported(format!("SHOW {other}"), start)
-                    .hint("SHOW is followed by CATALOGS, SCHEMAS, TABLES, VIEWS, COLUMNS, CREATE TABLE, TBLPROPERTIES, FUNCTIONS or VARIABLES"));
+                return Err(Error::unsupported(format!("SHOW {other}"), start).hint(
+                    "SHOW is followed by CATALOGS, SCHEMAS, TABLES, VIEWS, COLUMNS, CREATE TABLE, TBLPROPERTIES, FUNCTIONS or VARIABLES",
+                ));
             }
         };
         Ok(Statement::Show(show))

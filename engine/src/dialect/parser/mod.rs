@@ -152,7 +152,9 @@ impl StatementParser<'_> {
             Vec::new()
         };
         if self.peek_word("PARTITION") {
-            return Err(Error::unsupported("INSERT … PARTITION (…)", self.position()).hint("give the partition columns as columns of the query"));
+            return Err(
+                Error::unsupported("INSERT … PARTITION (…)", self.position()).hint("give the partition columns as columns of the query")
+            );
         }
         let query = self.query()?;
         Ok(Statement::Insert(Box::new(Insert { name, columns, overwrite, query })))
@@ -193,7 +195,9 @@ impl StatementParser<'_> {
             .and_then(|mut parser| parser.parse_statement())
             .map_err(|e| Error::from(e).at(position))?;
         if !matches!(statement, datafusion::sql::parser::Statement::CopyTo(_)) {
-            return Err(Error::unsupported("this form of COPY", position).hint("COPY {table | (query)} TO 'path' [STORED AS PARQUET | CSV | JSON]"));
+            return Err(
+                Error::unsupported("this form of COPY", position).hint("COPY {table | (query)} TO 'path' [STORED AS PARQUET | CSV | JSON]")
+            );
         }
         while self.sql.next_token().token != Token::EOF {}
         Ok(Statement::DataFusion(Box::new(statement)))

@@ -15,10 +15,10 @@ use crate::schema::parse_schema;
 impl TableLog {
     /// The error to report after the log reader failed with `error`.
     pub async fn diagnose(&self, error: DeltaTableError) -> Error {
-        if let Some(store) = store_error_within(&error) {
-            if !matches!(store, object_store::Error::NotFound { .. }) {
-                return storage_error(self.log_path.as_ref(), error);
-            }
+        if let Some(store) = store_error_within(&error)
+            && !matches!(store, object_store::Error::NotFound { .. })
+        {
+            return storage_error(self.log_path.as_ref(), error);
         }
         match self.find_damage().await {
             Ok(()) => self.damaged(&self.log_path.clone(), error.to_string()),
@@ -72,7 +72,7 @@ impl TableLog {
             if let Some(protocol) = action.get("protocol").filter(|p| p.is_object()) {
                 found.protocol = Some(Protocol::from_json(protocol));
             }
-            for add in action.get("add") {
+            if let Some(add) = action.get("add") {
                 let reason =
                     found.partition_types.iter().flatten().find_map(|(column, data_type)| bad_partition_value(add, column, data_type));
                 if let Some(reason) = reason {

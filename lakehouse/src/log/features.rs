@@ -7,8 +7,18 @@ use serde_json::{Map, Value};
 use crate::schema::TableColumns;
 
 /// Features that a reader needs and this engine either honours or finds unused (checked file by file for deletion vectors, column by column for types).
-const READABLE: &[&str] =
-    &["columnMapping", "deletionVectors", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "typeWidening", "typeWidening-preview"];
+const READABLE: &[&str] = &[
+    "columnMapping",
+    "deletionVectors",
+    "timestampNtz",
+    "v2Checkpoint",
+    "vacuumProtocolCheck",
+    "typeWidening",
+    "typeWidening-preview",
+    "variantType",
+    "variantType-preview",
+    "variantShredding-preview",
+];
 
 /// Features that a writer needs and this engine either honours or finds unused below.
 const WRITABLE: &[&str] = &[
@@ -26,6 +36,8 @@ const WRITABLE: &[&str] = &[
     "timestampNtz",
     "v2Checkpoint",
     "vacuumProtocolCheck",
+    "variantType",
+    "variantType-preview",
 ];
 
 /// A table's `protocol` action.

@@ -74,11 +74,11 @@ pub(super) fn prune(
         let filter = state.create_physical_expr(filter, &schema)?;
         let predicate = PruningPredicateBuilder::new().with_file_schema(Arc::clone(&columns.schema)).try_build(filter);
         // A filter that says nothing about bounds cannot skip files, which is no error.
-        if let Ok(predicate) = predicate {
-            if !predicate.always_true() {
-                let keep = predicate.prune(&FileBounds { files, columns })?;
-                retain(files, &keep);
-            }
+        if let Ok(predicate) = predicate
+            && !predicate.always_true()
+        {
+            let keep = predicate.prune(&FileBounds { files, columns })?;
+            retain(files, &keep);
         }
     }
     Ok(applied)

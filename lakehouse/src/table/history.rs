@@ -54,10 +54,10 @@ pub(super) async fn summarize(log: &TableLog, commit: CommitFile) -> Result<Comm
             if let Some(Value::Object(info)) = action(line, "commitInfo") {
                 summary.info = info;
             }
-        } else if contains(line, b"\"txn\"") {
-            if let Some(id) = action(line, "txn").as_ref().and_then(|txn| txn.get("appId")).and_then(Value::as_str) {
-                summary.transactions.push(id.to_string());
-            }
+        } else if contains(line, b"\"txn\"")
+            && let Some(id) = action(line, "txn").as_ref().and_then(|txn| txn.get("appId")).and_then(Value::as_str)
+        {
+            summary.transactions.push(id.to_string());
         }
     }
     if let Some(millis) = summary.info.get("inCommitTimestamp").and_then(Value::as_i64) {

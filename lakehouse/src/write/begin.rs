@@ -63,10 +63,10 @@ impl Warehouse {
 
     async fn change(&self, request: &WriteRequest, existing: Option<Arc<Table>>) -> Result<Change> {
         let name = &request.name;
-        if let (Some(table), Some(run_id)) = (&existing, &request.run_id) {
-            if let Some(outcome) = run_outcome(table, &transaction_id(run_id)).await? {
-                return Ok(Change::Nothing(outcome));
-            }
+        if let (Some(table), Some(run_id)) = (&existing, &request.run_id)
+            && let Some(outcome) = run_outcome(table, &transaction_id(run_id)).await?
+        {
+            return Ok(Change::Nothing(outcome));
         }
         Ok(match (request.mode, existing) {
             (WriteMode::Create | WriteMode::CreateIfNotExists | WriteMode::CreateOrReplace, None) => Change::Create,

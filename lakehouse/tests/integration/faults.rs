@@ -170,11 +170,11 @@ impl Drop for Mount {
     }
 }
 
-const NOISE: &str = "SELECT value AS a, sha256(CAST(value AS VARCHAR)) AS h FROM generate_series(1, 400000)";
+const NOISE: &str = "SELECT value AS a, sha256(CAST(value AS VARCHAR)) AS h FROM generate_series(1, 120000)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_leaves_the_table_as_it_was() {
-    let Some(mount) = Mount::new("size=6m") else { return };
+    let Some(mount) = Mount::new("size=2m") else { return };
     let lake = Lake::at(&mount.path().display().to_string()).await;
     lake.create("t", "SELECT CAST(0 AS BIGINT) AS a, sha256('x') AS h").await;
     let before = files_under(mount.path());

@@ -24,20 +24,32 @@ const RATE_FROM_ROWS: u64 = 10_000;
 pub(crate) struct RunReport {
     output: Output,
     bar: ProgressBar,
-    quiet: bool,
-    dry_run: bool,
+    style: Style,
     label: String,
 }
 
+/// What is said of each statement beside its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Nothing.
+    Quiet,
+    /// Its number, place and text, then what it did: for scripts.
+    Script,
+    /// As `Script`, where nothing was carried out.
+    DryRun,
+    /// Only what it did, after its rows: for the shell, where the statement stands above.
+    Shell,
+}
+
 impl RunReport {
-    pub(crate) fn new(output: Output, quiet: bool, dry_run: bool) -> Self {
-        let live = !quiet && std::io::stderr().is_terminal();
+    pub(crate) fn new(output: Output, style: Style) -> Self {
+        let live = style != Style::Quiet && std::io::stderr().is_terminal();
         let target = if live { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
             bar.set_style(style);
         }
-        Self { output, bar, quiet, dry_run, label: String::new() }
+        Self { output, bar, style, label: String::new() }
     }
 
     /// Takes the live line away.
@@ -45,10 +57,29 @@ impl RunReport {
         self.bar.finish_and_clear();
     }
 
-    fn line(&self, text: &str) {
-        if !self.quiet {
-            self.bar.suspend(|| eprintln!("{text}"));
+    fn summary(&self, finished: &Finished) -> String {
+        let mut parts = Vec::new();
+        if self.style != Style::Shell {
+            parts.push(self.label.clone());
         }
+        if self.style == Style::DryRun {
+            parts.push(if finished.summary.is_empty() { "plans".to_string() } else { finished.summary.clone() });
+            return parts.join(" · ");
+        }
+        parts.push(duration(finished.elapsed));
+        if let Some(rows) = finished.rows {
+            parts.push(if rows == 1 { "1 row".to_string() } else { format!("{} rows", count(rows)) });
+        }
+        if let Some(bytes) = finished.bytes {
+            parts.push(ByteSize(bytes).to_string());
+            if let Some(rows) = finished.rows.filter(|rows| *rows >= RATE_FROM_ROWS) {
+                parts.push(format!("{} rows/s", count((rows as f64 / finished.elapsed.as_secs_f64()) as u64)));
+            }
+        }
+        if !finished.summary.is_empty() {
+            parts.push(finished.summary.clone());
+        }
+        parts.join(" · ")
     }
 }
 
@@ -57,8 +88,8 @@ impl Observer for RunReport {
         let file = statement.file.rsplit('/').next().unwrap_or_default();
         self.label =
             format!("[{}/{total}] {file}:{} {}", statement.number, statement.text.position.line, statement.text.headline(HEADLINE));
+        self.bar.reset();
         self.bar.set_message(self.label.clone());
-        self.bar.tick();
     }
 
     fn progress(&mut self, progress: &Progress) {
@@ -87,27 +118,20 @@ impl Observer for RunReport {
     }
 
     fn finished(&mut self, _statement: &Located, finished: &Finished) -> Result<()> {
-        let mut parts = vec![self.label.clone()];
-        if self.dry_run {
-            parts.push(if finished.summary.is_empty() { "plans".to_string() } else { finished.summary.clone() });
-        } else {
-            parts.push(duration(finished.elapsed));
-            if let Some(rows) = finished.rows {
-                parts.push(if rows == 1 { "1 row".to_string() } else { format!("{} rows", count(rows)) });
+        self.bar.finish_and_clear();
+        let summary = self.summary(finished);
+        match self.style {
+            Style::Quiet => self.output.finish(),
+            Style::Script | Style::DryRun => {
+                eprintln!("{summary}");
+                self.output.finish()
             }
-            if let Some(bytes) = finished.bytes {
-                parts.push(ByteSize(bytes).to_string());
-                if let Some(rows) = finished.rows.filter(|rows| *rows >= RATE_FROM_ROWS) {
-                    parts.push(format!("{} rows/s", count((rows as f64 / finished.elapsed.as_secs_f64()) as u64)));
-                }
-            }
-            if !finished.summary.is_empty() {
-                parts.push(finished.summary.clone());
+            Style::Shell => {
+                let shown = self.output.finish();
+                eprintln!("{summary}");
+                shown
             }
         }
-        self.line(&parts.join(" · "));
-        let bar = self.bar.clone();
-        bar.suspend(|| self.output.finish())
     }
 }
 

@@ -8,7 +8,7 @@ use orrery_engine::session::Mode;
 
 use crate::args::Run;
 use crate::output::Output;
-use crate::report::{self, RunReport};
+use crate::report::{self, RunReport, Style};
 use crate::{exit, session};
 
 /// Runs scripts; returns the exit code.
@@ -31,7 +31,12 @@ pub(crate) async fn run(args: Run) -> u8 {
     };
     session::cancel_on_interrupt(&session);
     let options = RunOptions { mode: if args.dry_run { Mode::Check } else { Mode::Run }, from: args.from };
-    let mut observer = RunReport::new(Output::new(&args.display), args.quiet, args.dry_run);
+    let style = match (args.quiet, args.dry_run) {
+        (true, _) => Style::Quiet,
+        (false, true) => Style::DryRun,
+        (false, false) => Style::Script,
+    };
+    let mut observer = RunReport::new(Output::new(&args.display), style);
     match script::run(&session, &statements, options, &mut observer).await {
         Ok(done) => {
             observer.close();

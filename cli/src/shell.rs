@@ -17,7 +17,7 @@ use rustyline::{Config, Context, Editor, Helper, Hinter};
 
 use crate::args::{Display, Sql};
 use crate::output::Output;
-use crate::report::{self, RunReport};
+use crate::report::{self, RunReport, Style};
 use crate::{exit, session};
 
 const HELP: &str = "Statements end with ; and may span lines. Commands:
@@ -121,13 +121,13 @@ async fn run_text(session: &Arc<Session>, name: &str, text: String, display: &Di
 
 async fn run_files(session: &Arc<Session>, files: &[ScriptFile], display: &Display) -> u8 {
     match script::statements(files) {
-        Ok(statements) => run_statements(session, &statements, display, true).await,
+        Ok(statements) => run_statements(session, &statements, display, Style::Quiet).await,
         Err(failure) => report::failure(&failure),
     }
 }
 
-async fn run_statements(session: &Arc<Session>, statements: &[Located], display: &Display, quiet: bool) -> u8 {
-    let mut observer = RunReport::new(Output::new(display), quiet, false);
+async fn run_statements(session: &Arc<Session>, statements: &[Located], display: &Display, style: Style) -> u8 {
+    let mut observer = RunReport::new(Output::new(display), style);
     let result = script::run(session, statements, RunOptions::default(), &mut observer).await;
     observer.close();
     match result {
@@ -215,7 +215,7 @@ async fn obey(session: &Arc<Session>, text: &str, display: &Display) -> bool {
     let file = ScriptFile { path: "<shell>".to_string(), text: sql };
     match script::statements(&[file]) {
         Ok(statements) => {
-            watched(session, run_statements(session, &statements, display, false)).await;
+            watched(session, run_statements(session, &statements, display, Style::Shell)).await;
         }
         Err(failure) => {
             report::failure(&failure);

@@ -11,6 +11,9 @@ use orrery_engine::Result;
 
 use crate::report::count;
 
+/// Columns of a terminal below which tables keep their own width.
+const NARROWEST: u16 = 40;
+
 /// A result being laid out.
 pub(crate) struct TableText {
     table: Table,
@@ -24,7 +27,11 @@ impl TableText {
     /// At most `max_rows` rows are kept; 0 keeps all.
     pub(crate) fn new(schema: &SchemaRef, max_rows: usize) -> Self {
         let mut table = Table::new();
-        table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_preset(UTF8_FULL_CONDENSED);
+        // Fitting cells into a very narrow terminal would put one letter on a line.
+        if table.width().is_some_and(|width| width >= NARROWEST) {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        }
         let right: Vec<bool> = schema.fields().iter().map(|f| f.data_type().is_numeric()).collect();
         table.set_header(schema.fields().iter().zip(&right).map(|(f, r)| aligned(f.name(), *r)));
         Self { table, right, shown: 0, max_rows, rows: 0 }

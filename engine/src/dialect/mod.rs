@@ -11,6 +11,9 @@ mod sql_dialect;
 mod statement;
 mod variables;
 
+#[cfg(test)]
+mod tests;
+
 pub use lexer::{StatementText, split};
 pub use parser::parse;
 pub(crate) use parser::{normalize, to_name};

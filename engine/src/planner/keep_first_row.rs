@@ -10,7 +10,7 @@ use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr, ScalarFunctionEx
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::projection::ProjectionExec;
-use orrery_udfs::aggregate::first_value::first_value_udaf;
+use orrery_udfs::aggregate::first_value::first_row_udaf;
 
 /// A plan with the columns of `input` and one of its rows per combination of values of `keys`: the first in `order`, any of
 /// them where `order` leaves it open. Distribution requirements are not enforced yet.
@@ -29,7 +29,7 @@ pub(super) fn keep_first_row(
     let mut aggregates = Vec::new();
     if !carried.is_empty() {
         let row = row_of(&input, &carried, config)?;
-        let first = AggregateExprBuilder::new(first_value_udaf(), vec![row]);
+        let first = AggregateExprBuilder::new(first_row_udaf(), vec![row]);
         let first = first.order_by(order.to_vec()).schema(Arc::clone(&schema)).alias("first_row").build()?;
         aggregates.push(Arc::new(first));
     }

@@ -1,17 +1,28 @@
 //! Plan rewrites, one file each and named by what they do, and how a session gets them.
 
 pub mod aggregate_after_shuffle;
+pub mod combine_first_values;
 pub mod deduplicate_by_row_number;
 mod keep_first_row;
 mod narrow_columns;
+pub mod number_distinct_on_rows;
 mod read_twice;
+pub mod read_utc_without_zone;
+#[cfg(test)]
+mod testing;
+mod tune;
 
 use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
+pub use tune::tune;
+
+/// The type of logical rules as a session holds them.
+type LogicalRule = Arc<dyn OptimizerRule + Send + Sync>;
 /// The type of physical rules as a session holds them.
 type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
@@ -23,7 +34,18 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().extend(orrery_udfs::scalar_functions());
     builder.aggregate_functions().get_or_insert_default().extend(orrery_udfs::aggregate_functions());
     builder.window_functions().get_or_insert_default().extend(orrery_udfs::window_functions());
-    builder.with_physical_optimizer_rules(physical_rules())
+    let config = builder.config().take().unwrap_or_default();
+    builder.with_config(tune(config)).with_optimizer_rules(logical_rules()).with_physical_optimizer_rules(physical_rules())
+}
+
+/// DataFusion's logical rules with ours among them.
+pub fn logical_rules() -> Vec<LogicalRule> {
+    let mut rules = Optimizer::new().rules;
+    // First, before DataFusion's own plan for `DISTINCT ON`.
+    rules.insert(0, Arc::new(number_distinct_on_rows::NumberDistinctOnRows::default()));
+    // Last: what it writes is not meant to be simplified any more.
+    rules.push(Arc::new(read_utc_without_zone::ReadUtcWithoutZone::default()));
+    rules
 }
 
 /// DataFusion's physical rules with ours among them.
@@ -31,7 +53,11 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
     let mut rules = PhysicalOptimizer::new().rules;
     // Before shuffles and sorts are added, so that the rewritten plan gets the ones it needs and no others.
     let at = rules.iter().position(|rule| rule.name() == "EnsureRequirements").unwrap_or(0);
-    rules.insert(at, Arc::new(deduplicate_by_row_number::DeduplicateByRowNumber::default()));
-    rules.insert(at, Arc::new(aggregate_after_shuffle::AggregateAfterShuffle::default()));
+    let ours: [PhysicalRule; 3] = [
+        Arc::new(deduplicate_by_row_number::DeduplicateByRowNumber::default()),
+        Arc::new(combine_first_values::CombineFirstValues::default()),
+        Arc::new(aggregate_after_shuffle::AggregateAfterShuffle::default()),
+    ];
+    rules.splice(at..at, ours);
     rules
 }

@@ -7,7 +7,8 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::physical_expr_common::physical_expr::{is_dynamic_physical_expr, is_volatile};
+use datafusion::physical_expr::expressions::DynamicFilterTracking;
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
@@ -24,7 +25,7 @@ pub(super) fn can_read_twice(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
     }
     let mut is_stable = true;
     plan.apply_expressions(&mut |expr| {
-        is_stable &= !is_volatile(expr) && !is_dynamic_physical_expr(expr);
+        is_stable &= !is_volatile(expr) && !DynamicFilterTracking::classify(expr).contains_dynamic_filter();
         Ok(if is_stable { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     if !is_stable {

@@ -14,6 +14,8 @@ use super::best_of_group::{BestOfGroup, Wanted};
 
 static FIRST_VALUE: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| Arc::new(AggregateUDF::new_from_impl(EndOfGroup::new(Wanted::First))));
 static LAST_VALUE: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| Arc::new(AggregateUDF::new_from_impl(EndOfGroup::new(Wanted::Last))));
+static FIRST_ROW: LazyLock<Arc<AggregateUDF>> =
+    LazyLock::new(|| Arc::new(AggregateUDF::new_from_impl(EndOfGroup { has_rows: true, ..EndOfGroup::new(Wanted::First) })));
 /// DataFusion's functions, asked for everything that is not the grouped accumulator.
 static PLAIN_FIRST_VALUE: LazyLock<FirstValue> = LazyLock::new(FirstValue::new);
 static PLAIN_LAST_VALUE: LazyLock<LastValue> = LazyLock::new(LastValue::new);
@@ -28,6 +30,12 @@ pub fn last_value_udaf() -> Arc<AggregateUDF> {
     Arc::clone(&LAST_VALUE)
 }
 
+/// `first_value` for groups that are known to have a row: its result can be null only if its argument can. For plans that
+/// the planner makes, not for SQL.
+pub fn first_row_udaf() -> Arc<AggregateUDF> {
+    Arc::clone(&FIRST_ROW)
+}
+
 /// Either of the two functions. Where rows are tied for an end of the ordering, any of them may give the value: only a
 /// total ordering gives the same answer on every partitioning.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -35,11 +43,13 @@ pub struct EndOfGroup {
     wanted: Wanted,
     /// The input already comes in the order asked for.
     is_input_ordered: bool,
+    /// Every group has a row that is not filtered out.
+    has_rows: bool,
 }
 
 impl EndOfGroup {
     fn new(wanted: Wanted) -> Self {
-        Self { wanted, is_input_ordered: false }
+        Self { wanted, is_input_ordered: false, has_rows: false }
     }
 
     fn plain(&self) -> &'static dyn AggregateUDFImpl {
@@ -64,6 +74,11 @@ impl AggregateUDFImpl for EndOfGroup {
     }
 
     fn return_field(&self, arg_fields: &[FieldRef]) -> Result<FieldRef> {
+        if self.has_rows
+            && let [argument] = arg_fields
+        {
+            return Ok(Arc::new(argument.as_ref().clone().with_name(self.name())));
+        }
         self.plain().return_field(arg_fields)
     }
 
@@ -94,7 +109,7 @@ impl AggregateUDFImpl for EndOfGroup {
     }
 
     fn with_beneficial_ordering(self: Arc<Self>, beneficial_ordering: bool) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
-        Ok(Some(Arc::new(Self { wanted: self.wanted, is_input_ordered: beneficial_ordering })))
+        Ok(Some(Arc::new(Self { is_input_ordered: beneficial_ordering, wanted: self.wanted, has_rows: self.has_rows })))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {

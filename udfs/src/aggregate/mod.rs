@@ -23,3 +23,6 @@ pub(crate) fn all() -> Vec<Arc<AggregateUDF>> {
         Arc::new(AggregateUDF::new_from_impl(max_by::ByOrder::min_by())),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! What the tests of the rewrites share: one table of events, sessions with and without our rules, plans and rows as text.
+
+use arrow::util::display::array_value_to_string;
+use datafusion::common::Result;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_plan::displayable;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+/// 60,000 events of 7,000 users; `id` is unique, a (`user_id`, `at`) pair occurs once, rarely twice.
+const EVENTS: &str = "CREATE TABLE events AS SELECT
+    value AS id,
+    value % 7000 AS user_id,
+    arrow_cast(1570000000000000 + (value - CASE WHEN value % 1000 = 999 THEN 7000 ELSE 0 END) / 7000 * 60000000,
+        'Timestamp(Microsecond, Some(\"UTC\"))') AS at,
+    CASE WHEN value % 5 = 0 THEN NULL ELSE 'brand ' || (value * 31 % 97) END AS brand,
+    CASE value % 3 WHEN 0 THEN 'view' WHEN 1 THEN 'cart' ELSE 'purchase' END AS kind,
+    CAST(value % 1000 AS DECIMAL(10, 2)) AS price
+  FROM generate_series(0, 59999)";
+
+fn builder() -> SessionStateBuilder {
+    let config = SessionConfig::new().with_target_partitions(3).with_information_schema(true);
+    SessionStateBuilder::new().with_default_features().with_config(config)
+}
+
+/// A session with our rules and functions and the table `events`.
+pub(super) async fn ours() -> Result<SessionContext> {
+    with_events(SessionContext::new_with_state(super::register(builder()).build())).await
+}
+
+/// A session as DataFusion gives it, with the same table.
+pub(super) async fn plain() -> Result<SessionContext> {
+    with_events(SessionContext::new_with_state(builder().build())).await
+}
+
+async fn with_events(context: SessionContext) -> Result<SessionContext> {
+    context.sql(EVENTS).await?.collect().await?;
+    Ok(context)
+}
+
+/// The physical plan of a query under our rules, indented.
+pub(super) async fn plan_of(sql: &str) -> Result<String> {
+    let plan = ours().await?.sql(sql).await?.create_physical_plan().await?;
+    Ok(displayable(plan.as_ref()).indent(false).to_string())
+}
+
+/// The rows of a query as sorted lines.
+pub(super) async fn rows_of(context: &SessionContext, sql: &str) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for batch in context.sql(sql).await?.collect().await? {
+        for row in 0..batch.num_rows() {
+            let cells = batch.columns().iter().map(|column| Ok(array_value_to_string(column, row)?));
+            lines.push(cells.collect::<Result<Vec<_>>>()?.join("|"));
+        }
+    }
+    lines.sort();
+    Ok(lines)
+}
+
+/// Asserts that a query, whose answer must be the same on every partitioning, gives the same rows with our rules as without.
+pub(super) async fn assert_same_rows(sql: &str) -> Result<()> {
+    let (ours, plain) = (rows_of(&ours().await?, sql).await?, rows_of(&plain().await?, sql).await?);
+    assert!(!plain.is_empty(), "{sql} has no rows, which proves nothing");
+    assert_eq!(ours.len(), plain.len(), "{sql}");
+    if let Some((ours, plain)) = ours.iter().zip(&plain).find(|(ours, plain)| ours != plain) {
+        panic!("{sql}\n  with our rules: {ours}\n  without:        {plain}");
+    }
+    Ok(())
+}

@@ -6,7 +6,9 @@
 
 mod check;
 mod lexer;
+mod name_casts;
 mod parser;
+mod render;
 mod sql_dialect;
 mod statement;
 mod variables;

@@ -198,6 +198,8 @@ pub struct CreateView {
     pub comment: Option<String>,
     /// The query, variables already replaced.
     pub query: Box<Query>,
+    /// The query as it was written, with its comments; variables are replaced here too.
+    pub text: String,
 }
 
 /// What `DESCRIBE` is asked for.

@@ -235,7 +235,7 @@ mod tests {
 
     fn render(sql: &str, variables: &Variables) -> Result<String> {
         let statement = split(sql)?.remove(0);
-        Ok(variables.substitute(&statement)?.iter().map(|t| t.token.to_string()).collect())
+        Ok(crate::dialect::render::render(&variables.substitute(&statement)?))
     }
 
     fn with(name: &str, value: &str) -> Variables {
@@ -300,7 +300,7 @@ mod tests {
             }).collect();
             prop_assert_eq!(strings, vec![value.clone(), format!("x{value}y")]);
             // Written out as SQL and read again it is still one statement with the same literal.
-            let text: String = tokens.iter().map(|t| t.token.to_string()).collect();
+            let text = crate::dialect::render::render(&tokens);
             let again = split(&text).unwrap();
             prop_assert_eq!(again.len(), 1);
             let literal = again[0].tokens.iter().find_map(|t| match &t.token { Token::SingleQuotedString(s) => Some(s.clone()), _ => None });

@@ -11,6 +11,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::projection::ProjectionExec;
 use orrery_udfs::aggregate::first_value::first_row_udaf;
+use orrery_udfs::scalar::pack_row::pack_row_udf;
 
 /// A plan with the columns of `input` and one of its rows per combination of values of `keys`: the first in `order`, any of
 /// them where `order` leaves it open. Distribution requirements are not enforced yet.
@@ -58,13 +59,8 @@ fn row_of(input: &Arc<dyn ExecutionPlan>, carried: &[usize], config: &ConfigOpti
     if let [only] = carried {
         return Ok(column(*only));
     }
-    let mut arguments: Vec<Arc<dyn PhysicalExpr>> = Vec::with_capacity(carried.len() * 2);
-    for (place, at) in carried.iter().enumerate() {
-        arguments.push(Arc::new(Literal::new(ScalarValue::from(format!("c{place}")))));
-        arguments.push(column(*at));
-    }
-    let function = datafusion::functions::core::named_struct();
-    Ok(Arc::new(ScalarFunctionExpr::try_new(function, arguments, &schema, Arc::new(config.clone()))?))
+    let columns = carried.iter().map(|at| column(*at)).collect();
+    Ok(Arc::new(ScalarFunctionExpr::try_new(pack_row_udf(), columns, &schema, Arc::new(config.clone()))?))
 }
 
 fn field_of_row(

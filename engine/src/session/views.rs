@@ -34,7 +34,7 @@ impl Session {
             return Ok(Outcome::Done(format!("would create view {name}")));
         }
         let definition = ViewDefinition {
-            sql: stored.query.to_string(),
+            sql: create.text.clone(),
             columns: stored.columns,
             comment: create.comment.clone(),
             catalog: stored.catalog,

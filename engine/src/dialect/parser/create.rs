@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::ast::ColumnOption;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::super::render::render;
 use super::super::statement::*;
 use super::{StatementParser, normalize};
 use crate::{Error, Position, Result};
@@ -163,8 +164,10 @@ impl StatementParser<'_> {
         };
         let comment = self.comment()?;
         self.words(&["AS"])?;
+        let start = self.sql.index();
         let query = self.query()?;
-        Ok(Statement::CreateView(Box::new(CreateView { name, or_replace, if_not_exists, temporary, columns, comment, query })))
+        let text = render(&self.tokens[start..self.sql.index().min(self.tokens.len())]).trim().to_string();
+        Ok(Statement::CreateView(Box::new(CreateView { name, or_replace, if_not_exists, temporary, columns, comment, query, text })))
     }
 
     pub(super) fn drop(&mut self) -> Result<Statement> {

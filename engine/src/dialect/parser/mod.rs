@@ -12,6 +12,8 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::check;
+use super::name_casts::name_casts;
+use super::render::render;
 use super::sql_dialect::OrreryDialect;
 use super::statement::*;
 use crate::{Error, Position, Result};
@@ -89,8 +91,9 @@ impl StatementParser<'_> {
     }
 
     fn query(&mut self) -> Result<Box<Query>> {
-        let query = self.sql.parse_query().map_err(|e| self.syntax(e))?;
+        let mut query = self.sql.parse_query().map_err(|e| self.syntax(e))?;
         check::query(&query, self.tokens)?;
+        name_casts(&mut query);
         Ok(query)
     }
 
@@ -188,7 +191,7 @@ impl StatementParser<'_> {
     /// `COPY … TO` is DataFusion's own; it parses from text, since its parser takes no tokens.
     fn copy(&mut self) -> Result<Statement> {
         let position = self.position();
-        let text: String = self.tokens.iter().map(|t| t.token.to_string()).collect();
+        let text = render(self.tokens);
         let statement = DFParserBuilder::new(text.as_str())
             .with_dialect(&OrreryDialect)
             .build()

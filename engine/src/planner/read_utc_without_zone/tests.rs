@@ -7,7 +7,7 @@ use crate::planner::testing::{assert_same_rows, ours, plan_of};
 #[tokio::test]
 async fn dates_and_parts_are_taken_plainly() -> Result<()> {
     let plan = plan_of("SELECT CAST(at AS DATE), date_part('hour', at) FROM events").await?;
-    assert_eq!(plan.matches("Timestamp(µs)").count(), 2, "{plan}");
+    assert!(plan.contains("CAST(at@0 AS Timestamp(µs)) as"), "{plan}");
     Ok(())
 }
 
@@ -17,7 +17,7 @@ async fn values_stay_the_same() -> Result<()> {
     let parts = ["year", "month", "day", "hour", "minute", "second", "dow", "doy", "week", "quarter"];
     let parts: Vec<_> = parts.iter().map(|part| format!("date_part('{part}', t)")).collect();
     let parts = parts.join(", ");
-    assert_same_rows(&format!("SELECT t, CAST(t AS DATE), {parts} FROM (SELECT {instant} AS t FROM events)")).await
+    assert_same_rows(&format!("SELECT t, CAST(t AS DATE) AS d, {parts} FROM (SELECT {instant} AS t FROM events)")).await
 }
 
 #[tokio::test]

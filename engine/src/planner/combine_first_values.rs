@@ -149,7 +149,8 @@ fn unpacked(
     for (at, field) in schema.fields().iter().enumerate() {
         let aggregate = at.checked_sub(groups);
         let stays = |aggregate| kept.iter().position(|other| *other == aggregate);
-        let set = |aggregate| sets.iter().enumerate().find_map(|(number, set)| Some((number, set.places.iter().position(|p| *p == aggregate)?)));
+        let set =
+            |aggregate| sets.iter().enumerate().find_map(|(number, set)| Some((number, set.places.iter().position(|p| *p == aggregate)?)));
         let value = match aggregate {
             None => column(at),
             Some(aggregate) => match (stays(aggregate), set(aggregate)) {

@@ -17,7 +17,8 @@ async fn calls_with_one_ordering_become_one() -> Result<()> {
 #[tokio::test]
 async fn calls_with_one_filter_become_one() -> Result<()> {
     // The filter leaves some groups without a row: all of their values are null.
-    let sql = "SELECT brand, first_value(id ORDER BY id) FILTER (WHERE price < 10), first_value(price ORDER BY id) FILTER (WHERE price < 10)
+    let sql =
+        "SELECT brand, first_value(id ORDER BY id) FILTER (WHERE price < 10), first_value(price ORDER BY id) FILTER (WHERE price < 10)
         FROM events WHERE user_id % 3 = 0 GROUP BY brand";
     assert!(plan_of(sql).await?.contains("first_value of row 1"));
     assert_same_rows(sql).await?;

@@ -19,7 +19,8 @@ async fn projections_and_filters_are_narrowed_down_to_the_scan() -> Result<()> {
     let text = displayable(narrow.as_ref()).indent(false).to_string();
     assert!(!text.contains("upper") && !text.contains("brand"), "{text}");
     let expected = context.sql("SELECT price * 2 AS \"my twice\", id AS \"my id\" FROM events WHERE user_id < 40 AND kind <> 'cart'");
-    let expected = pretty_format_batches(&expected.await?.sort_by(vec![datafusion::prelude::col("\"my id\"")])?.collect().await?)?.to_string();
+    let expected =
+        pretty_format_batches(&expected.await?.sort_by(vec![datafusion::prelude::col("\"my id\"")])?.collect().await?)?.to_string();
     let given = collect(narrow, context.task_ctx()).await?;
     let given = context.read_batches(given)?.sort_by(vec![datafusion::prelude::col("\"my id\"")])?.collect().await?;
     assert_eq!(pretty_format_batches(&given)?.to_string(), expected);

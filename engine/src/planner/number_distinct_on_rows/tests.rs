@@ -14,7 +14,8 @@ async fn the_plan_is_that_of_numbered_rows() -> Result<()> {
 
 #[tokio::test]
 async fn expressions_and_aliases_are_kept() -> Result<()> {
-    assert_same_rows("SELECT DISTINCT ON (user_id % 10) user_id % 10 AS digit, upper(brand) AS b FROM events ORDER BY user_id % 10, id").await?;
+    assert_same_rows("SELECT DISTINCT ON (user_id % 10) user_id % 10 AS digit, upper(brand) AS b FROM events ORDER BY user_id % 10, id")
+        .await?;
     let names = ours().await?.sql("SELECT DISTINCT ON (kind) kind AS k, id + 1 FROM events ORDER BY kind, id").await?;
     let names: Vec<_> = names.schema().fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(names, ["k", "events.id + Int64(1)"]);

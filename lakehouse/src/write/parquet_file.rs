@@ -22,8 +22,8 @@ use super::live::LiveTask;
 use super::spec::{Leaf, leaves};
 use super::upload::Upload;
 
-/// Rows per row group: large enough for compression, small enough that a scan can skip and spread.
-const ROW_GROUP_ROWS: usize = 1 << 20;
+/// Rows per row group: large enough for compression, small enough that a scan can skip, and spread evenly over cores.
+const ROW_GROUP_ROWS: usize = 1 << 18;
 /// Encoded bytes per row group, which bounds the memory of a file being written.
 const ROW_GROUP_BYTES: usize = 96 << 20;
 /// Fastest level: higher ones cost more time than the bytes they save.

@@ -1,9 +1,9 @@
-//! The best ordering key seen per group, kept compactly: one 128-bit word where a single fixed-width column decides, a
-//! memory-comparable byte string (Arrow's row format) for anything else.
+//! The best ordering key seen per group, kept compactly: one 128-bit word for a leading column of fixed width, a
+//! memory-comparable byte string (Arrow's row format) for anything else, looked at only where words are equal.
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanBufferBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanBufferBuilder, UInt32Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::SortOptions;
+use arrow::compute::{SortOptions, take};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
@@ -36,15 +36,105 @@ enum Keys {
     Arrival {
         latest_wins: bool,
     },
-    Words {
-        column: OrderColumn,
-        best: Vec<u128>,
-        offered: Vec<u128>,
+    Words(Words),
+    Rows(Rows),
+    /// A word, and rows for what follows it.
+    Led {
+        words: Words,
+        tails: Rows,
+        candidates: Vec<Candidate>,
     },
-    Rows {
-        converter: RowConverter,
-        best: ViewStore,
-    },
+}
+
+#[derive(Debug)]
+struct Words {
+    column: OrderColumn,
+    best: Vec<u128>,
+    offered: Vec<u128>,
+    latest: LatestOfBatch,
+}
+
+#[derive(Debug)]
+struct Rows {
+    converter: RowConverter,
+    best: ViewStore,
+}
+
+/// A row whose word is the best of its group so far, or as good as the best.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    row: u32,
+    group: u32,
+    is_tied: bool,
+}
+
+/// Where in a batch's list of better rows the last one of every group stands. In a log sorted by time the last event of a
+/// batch replaces all before it, and only the last replacement need be carried out.
+#[derive(Debug, Default)]
+struct LatestOfBatch {
+    /// Batch number in the upper half, place in the list in the lower.
+    places: Vec<u64>,
+    batch: u32,
+}
+
+impl LatestOfBatch {
+    fn start_batch(&mut self, total_groups: usize) {
+        self.places.resize(total_groups.max(self.places.len()), 0);
+        self.batch = self.batch.wrapping_add(1);
+    }
+
+    #[inline]
+    fn note(&mut self, group: usize, place: usize) {
+        self.places[group] = u64::from(self.batch) << 32 | place as u64;
+    }
+
+    #[inline]
+    fn is_outdated(&self, group: u32, place: usize) -> bool {
+        let latest = self.places[group as usize];
+        (latest >> 32) as u32 == self.batch && place < latest as u32 as usize
+    }
+
+    fn drop_first(&mut self, groups: usize) {
+        self.places.drain(..groups.min(self.places.len()));
+    }
+}
+
+impl Words {
+    fn new(column: OrderColumn) -> Self {
+        Self { column, best: Vec::new(), offered: Vec::new(), latest: LatestOfBatch::default() }
+    }
+
+    fn start_batch(&mut self, column: &ArrayRef, total_groups: usize) {
+        self.best.resize(total_groups.max(self.best.len()), 0);
+        self.latest.start_batch(total_groups);
+        write_words(column, self.column.options, &mut self.offered);
+    }
+
+    fn take_first(&mut self, groups: usize) -> Vec<u128> {
+        self.best.resize(groups.max(self.best.len()), 0);
+        self.latest.drop_first(groups);
+        take_front(&mut self.best, groups)
+    }
+
+    fn restore(&self, words: &[u128]) -> Result<ArrayRef, ArrowError> {
+        restore_column(words, self.column.options, &self.column.data_type)
+    }
+
+    fn allocated_bytes(&self) -> usize {
+        (self.best.capacity() + self.offered.capacity()) * size_of::<u128>() + self.latest.places.capacity() * size_of::<u64>()
+    }
+}
+
+impl Rows {
+    fn try_new(columns: &[OrderColumn]) -> Result<Self, ArrowError> {
+        let fields = columns.iter().map(|c| SortField::new_with_options(c.data_type.clone(), c.options)).collect();
+        Ok(Self { converter: RowConverter::new(fields)?, best: ViewStore::default() })
+    }
+
+    fn take_first(&mut self, groups: usize) -> Views {
+        self.best.grow_to(groups);
+        self.best.take_first(groups)
+    }
 }
 
 impl OrderKeys {
@@ -54,18 +144,15 @@ impl OrderKeys {
     /// # Errors
     /// If a column's type has no order.
     pub fn try_new(columns: Vec<OrderColumn>, latest_wins: bool) -> Result<Self, ArrowError> {
-        let keys = match <[OrderColumn; 1]>::try_from(columns) {
-            Ok([column]) if has_words(&column.data_type) => Keys::Words { column, best: Vec::new(), offered: Vec::new() },
-            Ok([column]) => Self::rows(&[column])?,
-            Err(columns) if columns.is_empty() => Keys::Arrival { latest_wins },
-            Err(columns) => Self::rows(&columns)?,
+        let keys = match columns.split_first() {
+            None => Keys::Arrival { latest_wins },
+            Some((first, [])) if has_words(&first.data_type) => Keys::Words(Words::new(first.clone())),
+            Some((first, rest)) if has_words(&first.data_type) => {
+                Keys::Led { words: Words::new(first.clone()), tails: Rows::try_new(rest)?, candidates: Vec::new() }
+            }
+            Some(_) => Keys::Rows(Rows::try_new(&columns)?),
         };
         Ok(Self { keys, seen: BooleanBufferBuilder::new(0) })
-    }
-
-    fn rows(columns: &[OrderColumn]) -> Result<Keys, ArrowError> {
-        let fields = columns.iter().map(|c| SortField::new_with_options(c.data_type.clone(), c.options)).collect();
-        Ok(Keys::Rows { converter: RowConverter::new(fields)?, best: ViewStore::default() })
     }
 
     /// Offers row `i` of `columns` to group `groups[i]`, in order, leaving out the rows where `keep` is false. Appends the
@@ -89,18 +176,20 @@ impl OrderKeys {
                     moves.push((row as u32, group as u32));
                 }
             }),
-            Keys::Words { column, best, offered } => {
-                best.resize(total_groups.max(best.len()), 0);
-                write_words(&columns[0], column.options, offered);
+            Keys::Words(words) => {
+                words.start_batch(&columns[0], total_groups);
+                let start = moves.len();
                 for_each_kept(groups, keep, |row, group| {
-                    if offered[row] < best[group] || !seen.get_bit(group) {
+                    if words.offered[row] < words.best[group] || !seen.get_bit(group) {
                         seen.set_bit(group, true);
-                        best[group] = offered[row];
+                        words.best[group] = words.offered[row];
+                        words.latest.note(group, moves.len() - start);
                         moves.push((row as u32, group as u32));
                     }
                 });
+                retain_by_place(moves, start, |place, (_, group)| !words.latest.is_outdated(*group, place));
             }
-            Keys::Rows { converter, best } => {
+            Keys::Rows(Rows { converter, best }) => {
                 best.grow_to(total_groups);
                 let offered = converter.convert_columns(columns)?;
                 for_each_kept(groups, keep, |row, group| {
@@ -112,6 +201,24 @@ impl OrderKeys {
                     }
                 });
             }
+            Keys::Led { words, tails, candidates } => {
+                words.start_batch(&columns[0], total_groups);
+                candidates.clear();
+                for_each_kept(groups, keep, |row, group| {
+                    let (offered, best) = (words.offered[row], words.best[group]);
+                    let is_better = offered < best || !seen.get_bit(group);
+                    if is_better {
+                        seen.set_bit(group, true);
+                        words.best[group] = offered;
+                        words.latest.note(group, candidates.len());
+                    }
+                    if is_better || offered == best {
+                        candidates.push(Candidate { row: row as u32, group: group as u32, is_tied: !is_better });
+                    }
+                });
+                retain_by_place(candidates, 0, |place, candidate| !words.latest.is_outdated(candidate.group, place));
+                tails.decide(&columns[1..], candidates, total_groups, moves)?;
+            }
         }
         Ok(())
     }
@@ -122,13 +229,19 @@ impl OrderKeys {
         let seen = take_bits(&mut self.seen, groups);
         let columns = match &mut self.keys {
             Keys::Arrival { .. } => Vec::new(),
-            Keys::Words { column, best, .. } => {
-                best.resize(groups.max(best.len()), 0);
-                vec![restore_column(&take_front(best, groups), column.options, &column.data_type)?]
+            Keys::Words(words) => {
+                let best = words.take_first(groups);
+                vec![words.restore(&best)?]
             }
-            Keys::Rows { converter, best } => {
-                best.grow_to(groups);
-                restore_rows(converter, best.take_first(groups), &seen)?
+            Keys::Rows(rows) => {
+                let best = rows.take_first(groups);
+                restore_rows(&rows.converter, best, &seen)?
+            }
+            Keys::Led { words, tails, .. } => {
+                let (best, best_tails) = (words.take_first(groups), tails.take_first(groups));
+                let mut columns = vec![words.restore(&best)?];
+                columns.extend(restore_rows(&tails.converter, best_tails, &seen)?);
+                columns
             }
         };
         Ok((columns, seen))
@@ -137,28 +250,65 @@ impl OrderKeys {
     /// Forgets the first `groups` groups; the others move down.
     pub fn drop_first(&mut self, groups: usize) {
         take_bits(&mut self.seen, groups);
-        match &mut self.keys {
-            Keys::Arrival { .. } => {}
-            Keys::Words { best, .. } => {
-                best.resize(groups.max(best.len()), 0);
-                take_front(best, groups);
-            }
-            Keys::Rows { best, .. } => {
-                best.grow_to(groups);
-                best.take_first(groups);
-            }
+        if let Keys::Words(words) | Keys::Led { words, .. } = &mut self.keys {
+            words.take_first(groups);
+        }
+        if let Keys::Rows(rows) | Keys::Led { tails: rows, .. } = &mut self.keys {
+            rows.take_first(groups);
         }
     }
 
     /// Bytes allocated.
     pub fn allocated_bytes(&self) -> usize {
+        let rows = |rows: &Rows| rows.converter.size() + rows.best.allocated_bytes();
         let keys = match &self.keys {
             Keys::Arrival { .. } => 0,
-            Keys::Words { best, offered, .. } => (best.capacity() + offered.capacity()) * size_of::<u128>(),
-            Keys::Rows { converter, best } => converter.size() + best.allocated_bytes(),
+            Keys::Words(words) => words.allocated_bytes(),
+            Keys::Rows(all) => rows(all),
+            Keys::Led { words, tails, candidates } => {
+                words.allocated_bytes() + rows(tails) + candidates.capacity() * size_of::<Candidate>()
+            }
         };
         keys + self.seen.capacity() / 8
     }
+}
+
+impl Rows {
+    /// Turns the candidates whose rest of the key wins into moves. Of those with a better word nothing else is asked.
+    fn decide(
+        &mut self,
+        columns: &[ArrayRef],
+        candidates: &[Candidate],
+        total_groups: usize,
+        moves: &mut Vec<Move>,
+    ) -> Result<(), ArrowError> {
+        self.best.grow_to(total_groups);
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let rows = UInt32Array::from_iter_values(candidates.iter().map(|candidate| candidate.row));
+        let columns = columns.iter().map(|column| take(column, &rows, None)).collect::<Result<Vec<_>, _>>()?;
+        let offered = self.converter.convert_columns(&columns)?;
+        for (candidate, key) in candidates.iter().zip(offered.iter()) {
+            let group = candidate.group as usize;
+            if !candidate.is_tied || self.best.compare(group, key.as_ref()).is_gt() {
+                self.best.set(group, key.as_ref());
+                moves.push((candidate.row, candidate.group));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the elements from `start` on for which `keep` holds; it is told each one's place after `start`.
+fn retain_by_place<T: Copy>(list: &mut Vec<T>, start: usize, keep: impl Fn(usize, &T) -> bool) {
+    let mut kept = start;
+    for at in start..list.len() {
+        let element = list[at];
+        list[kept] = element;
+        kept += usize::from(keep(at - start, &element));
+    }
+    list.truncate(kept);
 }
 
 /// The ordering under which the greatest key of `options` is the smallest.

@@ -145,6 +145,16 @@ fn long_tables_say_what_they_leave_out() {
 }
 
 #[test]
+fn plans_are_printed_as_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = run(dir.path(), &["sql", "-c", "EXPLAIN SELECT value + 1 AS v FROM generate_series(1, 3) WHERE value > 1"]);
+    assert!(ran.stdout.starts_with("logical plan:\n  Projection: "), "{}", ran.stdout);
+    assert!(ran.stdout.contains("\nphysical plan:\n  ProjectionExec: "), "{}", ran.stdout);
+    let csv = run(dir.path(), &["sql", "--format", "csv", "-c", "EXPLAIN SELECT 1"]);
+    assert!(csv.stdout.starts_with("plan_type,plan\n"), "{}", csv.stdout);
+}
+
+#[test]
 fn the_shell_takes_statements_from_a_pipe_and_a_file() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a.sql", "SELECT 'from a file' AS said;");

@@ -1,5 +1,6 @@
 //! Rows → standard output, as a table, CSV, JSON lines or Parquet.
 
+mod plans;
 mod table;
 
 use std::io::{self, Write};
@@ -12,6 +13,7 @@ use orrery_engine::{Blame, Error, Result};
 use parquet::arrow::ArrowWriter;
 
 use crate::args::{Display, Format};
+use plans::PlanText;
 use table::TableText;
 
 /// Where the rows of a statement go; reused for statement after statement.
@@ -25,6 +27,7 @@ pub(crate) struct Output {
 enum Current {
     None,
     Table(TableText),
+    Plans(PlanText),
     Csv(csv::Writer<io::Stdout>),
     Json(Box<LineDelimitedWriter<io::Stdout>>),
     Parquet(Box<ArrowWriter<io::Stdout>>),
@@ -43,6 +46,7 @@ impl Output {
             return Ok(());
         }
         self.current = match self.format {
+            Format::Table if PlanText::is_for(schema) => Current::Plans(PlanText::default()),
             Format::Table => Current::Table(TableText::new(schema, self.max_rows)),
             Format::Csv => Current::Csv(csv::WriterBuilder::new().with_header(true).build(io::stdout())),
             Format::Json => Current::Json(Box::new(LineDelimitedWriter::new(io::stdout()))),
@@ -63,6 +67,7 @@ impl Output {
         match &mut self.current {
             Current::None => Ok(()),
             Current::Table(table) => table.add(batch),
+            Current::Plans(plans) => plans.add(batch),
             Current::Csv(writer) => writer.write(batch).map_err(failed),
             Current::Json(writer) => writer.write(batch).map_err(failed),
             Current::Parquet(writer) => writer.write(batch).map_err(failed),
@@ -74,6 +79,7 @@ impl Output {
         match std::mem::replace(&mut self.current, Current::None) {
             Current::None => return Ok(()),
             Current::Table(table) => writeln!(io::stdout(), "{table}").map_err(failed)?,
+            Current::Plans(plans) => writeln!(io::stdout(), "{plans}").map_err(failed)?,
             Current::Csv(_) => {}
             Current::Json(mut writer) => writer.finish().map_err(failed)?,
             Current::Parquet(writer) => {

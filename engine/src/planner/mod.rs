@@ -2,6 +2,7 @@
 
 pub mod aggregate_after_shuffle;
 pub mod combine_first_values;
+pub mod cut_scans;
 pub mod deduplicate_by_row_number;
 mod keep_first_row;
 mod narrow_columns;
@@ -59,5 +60,7 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
         Arc::new(aggregate_after_shuffle::AggregateAfterShuffle::default()),
     ];
     rules.splice(at..at, ours);
+    // Last, when it is settled which task reads what.
+    rules.push(Arc::new(cut_scans::CutScans::default()));
     rules
 }

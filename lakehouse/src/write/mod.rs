@@ -7,6 +7,7 @@
 mod actions;
 mod begin;
 mod commit;
+mod dictionary;
 mod faults;
 mod file_stats;
 mod live;

@@ -13,9 +13,10 @@ use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
+use super::dictionary;
 use super::faults::store_fault;
 use super::file_stats::{FloatBounds, stats_json};
 use super::live::LiveTask;
@@ -39,7 +40,7 @@ pub(super) struct FileFormat {
     stats_columns: Vec<String>,
     /// Top-level float columns by column index, with their leaf index.
     floats: Vec<(usize, usize)>,
-    options: ArrowWriterOptions,
+    properties: WriterPropertiesBuilder,
 }
 
 impl FileFormat {
@@ -60,8 +61,18 @@ impl FileFormat {
         for leaf in leaves.iter().filter(|leaf| is_float(leaf)) {
             properties = properties.set_column_statistics_enabled(ColumnPath::new(leaf.path.clone()), EnabledStatistics::None);
         }
-        let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-        Ok(Self { schema, leaves, stats_columns, floats, options })
+        Ok(Self { schema, leaves, stats_columns, floats, properties })
+    }
+
+    /// Options of a file that begins with the rows of `first`.
+    fn options(&self, first: &RecordBatch) -> ArrowWriterOptions {
+        let mut properties = self.properties.clone();
+        for (field, column) in self.schema.fields().iter().zip(first.columns()) {
+            if !dictionary::is_worthwhile(column, ROW_GROUP_ROWS) {
+                properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
+            }
+        }
+        ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true)
     }
 }
 
@@ -82,8 +93,9 @@ pub(super) struct FinishedFile {
 }
 
 impl ParquetFile {
-    pub fn create(format: Arc<FileFormat>, store: Arc<dyn ObjectStore>, path: Path, live: LiveTask) -> Result<Self> {
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&format.schema), format.options.clone())?;
+    /// A file whose first rows will be those of `first`, which is not written yet.
+    pub fn create(format: Arc<FileFormat>, first: &RecordBatch, store: Arc<dyn ObjectStore>, path: Path, live: LiveTask) -> Result<Self> {
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&format.schema), format.options(first))?;
         let floats = format.floats.iter().map(|(_, leaf)| (*leaf, FloatBounds::default())).collect();
         Ok(Self { format, writer, upload: Upload::new(store, path, live), floats, rows: 0 })
     }

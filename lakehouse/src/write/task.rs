@@ -152,6 +152,11 @@ impl WriteTask {
         let Some(partition) = self.open.get_mut(key) else { return Ok(()) };
         let waiting = std::mem::take(&mut partition.waiting);
         (partition.waiting_rows, partition.waiting_bytes) = (0, 0);
+        let rows = match waiting.as_slice() {
+            [] => return Ok(()),
+            [batch] => without_partition_columns(&self.spec, batch)?,
+            batches => without_partition_columns(&self.spec, &concat_batches(&self.input_schema, batches)?)?,
+        };
         let (file, _) = match &mut partition.file {
             Some(open) => open,
             closed => {
@@ -160,15 +165,12 @@ impl WriteTask {
                 let relative = partition.values.path_of(&name);
                 let path = Path::parse(format!("{}/{relative}", self.spec.table_path))
                     .map_err(|error| DataFusionError::External(Box::new(error)))?;
-                closed.insert((ParquetFile::create(Arc::clone(&self.format), Arc::clone(&self.store), path, self.live.clone())?, relative))
+                let file = ParquetFile::create(Arc::clone(&self.format), &rows, Arc::clone(&self.store), path, self.live.clone())?;
+                closed.insert((file, relative))
             }
         };
         let timer = self.progress.compute.timer();
-        match waiting.as_slice() {
-            [] => {}
-            [batch] => file.encode(&without_partition_columns(&self.spec, batch)?)?,
-            batches => file.encode(&without_partition_columns(&self.spec, &concat_batches(&self.input_schema, batches)?)?)?,
-        }
+        file.encode(&rows)?;
         drop(timer);
         self.progress.bytes.add(file.send().await? as usize);
         if file.size() >= self.spec.target_file_size {

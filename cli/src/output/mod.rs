@@ -26,9 +26,9 @@ pub(crate) struct Output {
 
 enum Current {
     None,
-    Table(TableText),
+    Table(Box<TableText>),
     Plans(PlanText),
-    Csv(csv::Writer<io::Stdout>),
+    Csv(Box<csv::Writer<io::Stdout>>),
     Json(Box<LineDelimitedWriter<io::Stdout>>),
     Parquet(Box<ArrowWriter<io::Stdout>>),
 }
@@ -47,8 +47,8 @@ impl Output {
         }
         self.current = match self.format {
             Format::Table if PlanText::is_for(schema) => Current::Plans(PlanText::default()),
-            Format::Table => Current::Table(TableText::new(schema, self.max_rows)),
-            Format::Csv => Current::Csv(csv::WriterBuilder::new().with_header(true).build(io::stdout())),
+            Format::Table => Current::Table(Box::new(TableText::new(schema, self.max_rows))),
+            Format::Csv => Current::Csv(Box::new(csv::WriterBuilder::new().with_header(true).build(io::stdout()))),
             Format::Json => Current::Json(Box::new(LineDelimitedWriter::new(io::stdout()))),
             Format::Parquet if self.results > 1 => {
                 return Err(

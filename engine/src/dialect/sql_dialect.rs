@@ -1,8 +1,11 @@
-//! The token and grammar rules handed to sqlparser: its permissive generic dialect, plus table versions.
+//! The token and grammar rules handed to sqlparser: its permissive generic dialect, plus table versions and the
+//! usual precedence of `||`.
 
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// sqlparser's generic dialect with `VERSION AS OF` and `TIMESTAMP AS OF`.
 #[derive(Debug, Default, Clone, Copy)]
@@ -30,6 +33,11 @@ impl Dialect for OrreryDialect {
 
     fn is_identifier_part(&self, ch: char) -> bool {
         ch.is_alphanumeric() || ch == '_'
+    }
+
+    /// `||` binds less tightly than arithmetic, as in PostgreSQL and DuckDB: `'n' || a + 1` is `'n' || (a + 1)`.
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        (parser.peek_token_ref().token == Token::StringConcat).then(|| Ok(self.prec_value(Precedence::PlusMinus) - 1))
     }
 
     fn supports_table_versioning(&self) -> bool {

@@ -23,7 +23,7 @@ use crate::{Error, Position, Result};
 
 enum Request {
     Files { function: FileFunction, args: Vec<FunctionArg> },
-    Version { name: Name, version: TableVersion },
+    Version { name: Name, version: Box<TableVersion> },
 }
 
 struct Found {
@@ -62,7 +62,7 @@ async fn open(state: &SessionState, names: &Names, request: Request) -> Result<A
             let Relation::Table(table) = relation else {
                 return Err(Error::sql(format!("{name} is a view; only tables have versions")));
             };
-            let table = match version {
+            let table = match *version {
                 TableVersion::VersionAsOf(expr) => table.at_version(version_number(&expr)?).await?,
                 TableVersion::TimestampAsOf(expr) | TableVersion::ForSystemTimeAsOf(expr) => {
                     table.at_timestamp(timestamp(state, names, expr).await?).await?
@@ -128,7 +128,7 @@ impl VisitorMut for Finder {
         };
         let request = match (function, version.take()) {
             (Some(function), _) => Request::Files { function, args: args.take().map(|a| a.args).unwrap_or_default() },
-            (None, Some(version)) => Request::Version { name: parsed.clone(), version },
+            (None, Some(version)) => Request::Version { name: parsed.clone(), version: Box::new(version) },
             (None, None) => return ControlFlow::Continue(()),
         };
         if alias.is_none() {

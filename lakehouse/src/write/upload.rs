@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::live::LiveTask;
 
@@ -18,7 +20,7 @@ pub(super) struct Upload {
     path: Path,
     waiting: Vec<Bytes>,
     waiting_bytes: usize,
-    parts: Option<WriteMultipart>,
+    parts: Option<Parts>,
     /// Keeps the write from counting as ended before an abandoned upload is gone.
     live: LiveTask,
 }
@@ -48,8 +50,7 @@ impl Upload {
             if self.waiting_bytes <= PART_SIZE {
                 return Ok(());
             }
-            let upload = self.store.put_multipart(&self.path).await?;
-            self.parts = Some(WriteMultipart::new_with_chunk_size(upload, PART_SIZE));
+            self.parts = Some(Parts { upload: self.start().await?, in_flight: JoinSet::new(), next: Vec::new(), next_bytes: 0 });
         } else {
             self.waiting.push(bytes);
         }
@@ -62,14 +63,92 @@ impl Upload {
         Ok(())
     }
 
-    /// Completes the object, which then appears whole.
-    pub async fn finish(mut self) -> object_store::Result<()> {
-        match self.parts.take() {
-            Some(parts) => parts.finish().await.map(|_| ()),
-            None => {
-                let payload = PutPayload::from_iter(std::mem::take(&mut self.waiting));
-                self.store.put(&self.path, payload).await.map(|_| ())
+    /// Begins an upload in parts. Whoever waits for it may be cancelled meanwhile; the upload is given up then.
+    async fn start(&mut self) -> object_store::Result<Box<dyn MultipartUpload>> {
+        let (store, path, live) = (Arc::clone(&self.store), self.path.clone(), self.live.clone());
+        let (started, waiting) = oneshot::channel();
+        tokio::spawn(async move {
+            if let Err(Ok(mut upload)) = started.send(store.put_multipart(&path).await)
+                && let Err(error) = upload.abort().await
+            {
+                tracing::debug!(%error, "an unfinished upload could not be given up");
             }
+            drop(live);
+        });
+        waiting.await.unwrap_or_else(|lost| Err(object_store::Error::Generic { store: "upload", source: Box::new(lost) }))
+    }
+
+    /// Completes the object, which then appears whole. Once begun this goes on even if whoever waits for it is cancelled: half
+    /// an object could not be found and removed, a whole one can.
+    pub async fn finish(mut self) -> object_store::Result<()> {
+        let (store, path, live) = (Arc::clone(&self.store), self.path.clone(), self.live.clone());
+        let (parts, waiting) = (self.parts.take(), std::mem::take(&mut self.waiting));
+        let finished = tokio::spawn(async move {
+            let finished = match parts {
+                Some(parts) => parts.finish().await,
+                None => store.put(&path, PutPayload::from_iter(waiting)).await.map(|_| ()),
+            };
+            drop(live);
+            finished
+        });
+        finished.await.unwrap_or_else(|lost| Err(object_store::Error::JoinError { source: lost }))
+    }
+}
+
+/// The parts of a large object, all of [`PART_SIZE`] bytes but the last. object_store's own writer of parts drops an upload
+/// whose last parts fail without giving it up.
+struct Parts {
+    upload: Box<dyn MultipartUpload>,
+    in_flight: JoinSet<object_store::Result<()>>,
+    next: Vec<Bytes>,
+    next_bytes: usize,
+}
+
+impl Parts {
+    fn put(&mut self, mut bytes: Bytes) {
+        while self.next_bytes + bytes.len() >= PART_SIZE {
+            self.next.push(bytes.split_to(PART_SIZE - self.next_bytes));
+            self.send();
+        }
+        self.next_bytes += bytes.len();
+        self.next.push(bytes);
+    }
+
+    fn send(&mut self) {
+        self.next_bytes = 0;
+        self.in_flight.spawn(self.upload.put_part(PutPayload::from_iter(std::mem::take(&mut self.next))));
+    }
+
+    async fn wait_for_capacity(&mut self, most: usize) -> object_store::Result<()> {
+        while self.in_flight.len() > most {
+            match self.in_flight.join_next().await {
+                Some(sent) => sent.unwrap_or_else(|lost| Err(object_store::Error::JoinError { source: lost }))?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Completes the object, or gives it up and says why.
+    async fn finish(mut self) -> object_store::Result<()> {
+        if self.next_bytes > 0 {
+            self.send();
+        }
+        let sent = self.wait_for_capacity(0).await;
+        let completed = match sent {
+            Ok(()) => self.upload.complete().await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        if completed.is_err() {
+            self.abort().await;
+        }
+        completed
+    }
+
+    async fn abort(mut self) {
+        self.in_flight.shutdown().await;
+        if let Err(error) = self.upload.abort().await {
+            tracing::debug!(%error, "an unfinished upload could not be given up");
         }
     }
 }
@@ -80,9 +159,7 @@ impl Drop for Upload {
         if let (Some(parts), Ok(runtime)) = (self.parts.take(), tokio::runtime::Handle::try_current()) {
             let live = self.live.clone();
             runtime.spawn(async move {
-                if let Err(error) = parts.abort().await {
-                    tracing::debug!(%error, "an unfinished upload could not be given up");
-                }
+                parts.abort().await;
                 drop(live);
             });
         }

@@ -86,7 +86,7 @@ impl DistinctPairs {
         match &mut self.pairs {
             Pairs::Words(set) => insert_words(set, values, groups, kept, counts),
             Pairs::Strings(set, interner) => with_byte_strings!(values, array => {
-                insert_pairs(set, groups, kept, counts, |row| number_of(interner, array.value(row).as_ref()))
+                insert_pairs(set, groups, kept, counts, |row| number_of(interner, array.value(row)))
             }, Err(ArrowError::InvalidArgumentError(format!("expected text, got {}", values.data_type())))),
             Pairs::Rows(set, interner, converter) => {
                 let rows = converter.convert_columns(std::slice::from_ref(values))?;
@@ -160,8 +160,10 @@ impl DistinctPairs {
     }
 }
 
-fn number_of(interner: &mut Interner, bytes: &[u8]) -> Result<u32, ArrowError> {
-    interner.intern(bytes).ok_or_else(|| ArrowError::ComputeError("count(DISTINCT) over more than four billion different values".into()))
+fn number_of(interner: &mut Interner, bytes: impl AsRef<[u8]>) -> Result<u32, ArrowError> {
+    interner
+        .intern(bytes.as_ref())
+        .ok_or_else(|| ArrowError::ComputeError("count(DISTINCT) over more than four billion different values".into()))
 }
 
 fn insert_words(

@@ -7,13 +7,13 @@ use super::civil::{MICROS_PER_SECOND, days_since_epoch, micros_since_epoch};
 /// Month, day, hour, minute and second may have one digit; blanks around the text are ignored; digits of the fraction
 /// after the sixth are cut off. `None` for anything else, for dates the calendar does not have, and for leap seconds.
 pub fn parse_timestamp_micros(text: &[u8]) -> Option<i64> {
-    if text.len() >= 19 {
-        if let Some(seconds) = parse_fixed_layout(text) {
-            return match &text[19..] {
-                b" UTC" | b"Z" | b"" => Some(seconds * MICROS_PER_SECOND),
-                rest => parse_fraction_and_zone(rest).map(|micros| seconds * MICROS_PER_SECOND + micros),
-            };
-        }
+    if text.len() >= 19
+        && let Some(seconds) = parse_fixed_layout(text)
+    {
+        return match &text[19..] {
+            b" UTC" | b"Z" | b"" => Some(seconds * MICROS_PER_SECOND),
+            rest => parse_fraction_and_zone(rest).map(|micros| seconds * MICROS_PER_SECOND + micros),
+        };
     }
     parse_any_layout(text.trim_ascii())
 }

@@ -107,6 +107,6 @@ fn gives_the_same_rows_for_many_groups() {
 #[test]
 fn gives_the_same_rows_for_nothing_and_for_nulls() {
     check(&[]);
-    check(&vec![(None, None, None); 20]);
-    check(&vec![(Some(1), None, Some(true)); 20]);
+    check(&[(None, None, None); 20]);
+    check(&[(Some(1), None, Some(true)); 20]);
 }

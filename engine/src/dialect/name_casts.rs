@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Visit, VisitMut, Visitor, VisitorMut};
 
 /// Gives every selected expression that holds a cast, and has no name, its text as a name.
 pub(super) fn name_casts(query: &mut Query) {
@@ -17,15 +17,38 @@ struct NameCasts;
 impl VisitorMut for NameCasts {
     type Break = ();
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        for item in &mut select.projection {
-            let SelectItem::UnnamedExpr(expr) = item else { continue };
-            if Visit::visit(expr, &mut FindCast).is_break() {
-                let alias = Ident::with_quote('"', expr.to_string());
-                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+    /// `SELECT DISTINCT` may only be ordered by what it selects, which now has another name.
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let SetExpr::Select(select) = query.body.as_mut() else { return ControlFlow::Continue(()) };
+        name_items(select);
+        if let Some(order_by) = &mut query.order_by
+            && let OrderByKind::Expressions(keys) = &mut order_by.kind
+            && select.distinct.is_some()
+        {
+            for key in keys {
+                let selected = select.projection.iter().find_map(|item| match item {
+                    SelectItem::ExprWithAlias { expr, alias } if *expr == key.expr => Some(alias.clone()),
+                    _ => None,
+                });
+                key.expr = selected.map_or_else(|| key.expr.clone(), Expr::Identifier);
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        name_items(select);
+        ControlFlow::Continue(())
+    }
+}
+
+fn name_items(select: &mut Select) {
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        if Visit::visit(expr, &mut FindCast).is_break() {
+            let alias = Ident::with_quote('"', expr.to_string());
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
     }
 }
 

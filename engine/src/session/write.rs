@@ -47,6 +47,7 @@ impl Session {
         request.column_comments = create.columns.iter().filter_map(|c| Some((c.name.clone(), c.comment.clone()?))).collect();
         request.properties = create.properties.iter().cloned().collect::<HashMap<_, _>>();
         request.statement.clone_from(&text.text);
+        request.has_query = create.query.is_some();
         let pending = self.warehouse.begin_write(request).await.map_err(|e| Error::from(e).at(create.name.position))?;
         if pending.already_exists() {
             return Ok(Outcome::Done(format!("{name} exists already")));

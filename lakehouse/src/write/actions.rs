@@ -116,10 +116,12 @@ impl PendingWrite {
     }
 
     fn operation(&self) -> &'static str {
-        match self.request.mode {
-            WriteMode::Create | WriteMode::CreateIfNotExists => "CREATE TABLE AS SELECT",
-            WriteMode::CreateOrReplace => "CREATE OR REPLACE TABLE AS SELECT",
-            WriteMode::Append | WriteMode::Overwrite => "WRITE",
+        match (self.request.mode, self.request.has_query) {
+            (WriteMode::Create | WriteMode::CreateIfNotExists, true) => "CREATE TABLE AS SELECT",
+            (WriteMode::Create | WriteMode::CreateIfNotExists, false) => "CREATE TABLE",
+            (WriteMode::CreateOrReplace, true) => "CREATE OR REPLACE TABLE AS SELECT",
+            (WriteMode::CreateOrReplace, false) => "CREATE OR REPLACE TABLE",
+            (WriteMode::Append | WriteMode::Overwrite, _) => "WRITE",
         }
     }
 

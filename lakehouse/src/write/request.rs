@@ -40,6 +40,8 @@ pub struct WriteRequest {
     pub properties: HashMap<String, String>,
     /// The statement's text, recorded in the table's history.
     pub statement: String,
+    /// Whether the statement has a query, which decides how the history calls it.
+    pub has_query: bool,
     /// Size in bytes at which a task starts a new file; 256 MiB when absent.
     pub target_file_size: Option<u64>,
     /// Identifies this run: when the same `run_id` was committed to the table before, nothing is committed again and the earlier outcome is returned.
@@ -58,6 +60,7 @@ impl WriteRequest {
             column_comments: HashMap::new(),
             properties: HashMap::new(),
             statement: String::new(),
+            has_query: true,
             target_file_size: None,
             run_id: None,
         }

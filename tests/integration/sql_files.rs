@@ -101,6 +101,7 @@ async fn open(warehouse: &std::path::Path) -> Session {
                 "fixtures".to_string(),
                 orrery_engine::dialect::Variable::String(data::root().join("tests/fixtures").to_string_lossy().into_owned()),
             ),
+            ("warehouse".to_string(), orrery_engine::dialect::Variable::String(warehouse.to_string_lossy().into_owned())),
             ("scratch".to_string(), orrery_engine::dialect::Variable::String(warehouse.join("../files").to_string_lossy().into_owned())),
         ],
         ..SessionOptions::default()

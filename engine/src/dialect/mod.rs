@@ -6,7 +6,7 @@
 
 mod check;
 mod lexer;
-mod name_casts;
+mod name_expressions;
 mod parser;
 mod render;
 mod sql_dialect;

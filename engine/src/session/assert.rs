@@ -58,7 +58,8 @@ impl VisitorMut for ExistsToCount {
                 .and_then(|mut statements| dialect::parse(&statements.remove(0).tokens));
             if let Ok(Statement::Query(query)) = counted
                 && let SetExpr::Select(select) = *query.body
-                && let Some(SelectItem::UnnamedExpr(mut counted)) = select.projection.into_iter().next()
+                && let Some(SelectItem::UnnamedExpr(mut counted) | SelectItem::ExprWithAlias { expr: mut counted, .. }) =
+                    select.projection.into_iter().next()
             {
                 let _ = counted.visit(&mut PutSubquery(subquery));
                 *expr = counted;

@@ -12,10 +12,9 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArgOperator, UnaryOperator, Value};
-use futures::TryStreamExt as _;
 use object_store::ObjectMeta;
 
-use super::runtime;
+use super::file_listing::{Place, url_of};
 use crate::{Blame, Error, Result};
 
 /// Rows that CSV and JSON types are inferred from, over all files; a later value that does not fit is an error naming it.
@@ -84,13 +83,9 @@ pub(super) async fn open(state: &SessionState, function: FileFunction, args: &[F
     let mut urls = Vec::new();
     let mut files = Vec::new();
     for path in &options.paths {
-        let url = ListingTableUrl::parse(path).map_err(|e| Error::sql(format!("'{path}' is no path or URL: {}", e.strip_backtrace())))?;
-        let listed = list(state, path, &url).await?;
-        if listed.is_empty() {
-            return Err(Error::new(Blame::Storage, format!("no file matches '{path}'")).hint(where_looked(path, &url)));
-        }
-        files.extend(listed);
-        urls.push(url);
+        let place = Place::parse(path)?;
+        files.extend(place.files(state).await?);
+        urls.push(place.into_url());
     }
     // Paths may overlap; a file is read once.
     let mut seen = std::collections::HashSet::new();
@@ -102,56 +97,12 @@ pub(super) async fn open(state: &SessionState, function: FileFunction, args: &[F
     let store = urls.first().map(|u| u.object_store());
     let exact = match store {
         Some(store) if urls.iter().all(|u| u.object_store() == store) => {
-            files.iter().map(|f| exact_url(&store, f)).collect::<Result<Vec<_>>>()?
+            files.iter().map(|f| url_of(&store, f)).collect::<Result<Vec<_>>>()?
         }
         _ => return Err(Error::sql("all paths of one call must be on the same object store")),
     };
     let config = ListingTableConfig::new_with_multi_paths(exact).with_listing_options(listing).with_schema(schema);
     Ok(Arc::new(ListingTable::try_new(config)?.with_cache(state.runtime_env().cache_manager.get_file_statistic_cache())))
-}
-
-fn exact_url(store: &datafusion::execution::object_store::ObjectStoreUrl, file: &ObjectMeta) -> Result<ListingTableUrl> {
-    let base: &url::Url = store.as_ref();
-    let mut url = base.clone();
-    url.set_path(file.location.as_ref());
-    ListingTableUrl::try_new(url, None).map_err(Error::from)
-}
-
-/// All data files of the path; hidden ones (`_…`, `.…`) below a folder or glob are left out, as by every engine of this family.
-async fn list(state: &SessionState, path: &str, url: &ListingTableUrl) -> Result<Vec<ObjectMeta>> {
-    let store_url = url.object_store();
-    runtime::ensure_store(state.runtime_env(), &store_url)?;
-    let store = state.runtime_env().object_store(&store_url)?;
-    let storage = |e: &dyn std::fmt::Display| Error::new(Blame::Storage, format!("cannot list '{path}': {e}"));
-    let stream = match url.list_all_files(state, store.as_ref(), "").await {
-        Ok(stream) => stream,
-        Err(e) => return not_found_as_empty(&e).ok_or_else(|| storage(&e.strip_backtrace())),
-    };
-    let mut files: Vec<ObjectMeta> = match stream.try_collect().await {
-        Ok(files) => files,
-        Err(e) => return not_found_as_empty(&e).ok_or_else(|| storage(&e.strip_backtrace())),
-    };
-    if url.is_collection() {
-        let base = url.prefix().parts().count();
-        files.retain(|f| !f.location.parts().skip(base).any(|p| p.as_ref().starts_with(['_', '.'])));
-    }
-    files.sort_by(|a, b| a.location.cmp(&b.location));
-    Ok(files)
-}
-
-fn not_found_as_empty(error: &datafusion::common::DataFusionError) -> Option<Vec<ObjectMeta>> {
-    let text = error.to_string().to_lowercase();
-    (text.contains("not found") || text.contains("no such file")).then(Vec::new)
-}
-
-fn where_looked(path: &str, url: &ListingTableUrl) -> String {
-    if path.contains("://") {
-        return "check the URL and the credentials in the environment".to_string();
-    }
-    let dir = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
-    let absolute = std::path::Path::new(path).is_absolute();
-    let below = if absolute { String::new() } else { format!("; relative paths start at {dir}") };
-    format!("looked below /{}{below}", url.prefix())
 }
 
 fn kind_of(function: FileFunction, options: &FileOptions, files: &[ObjectMeta]) -> Result<Kind> {

@@ -9,6 +9,7 @@ mod describe;
 mod diagnose;
 mod execute;
 mod explain;
+mod file_listing;
 mod files;
 mod insert;
 mod namespaces;

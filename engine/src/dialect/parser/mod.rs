@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::check;
-use super::name_casts::name_casts;
+use super::name_expressions::name_expressions;
 use super::render::render;
 use super::sql_dialect::OrreryDialect;
 use super::statement::*;
@@ -93,7 +93,7 @@ impl StatementParser<'_> {
     fn query(&mut self) -> Result<Box<Query>> {
         let mut query = self.sql.parse_query().map_err(|e| self.syntax(e))?;
         check::query(&query, self.tokens)?;
-        name_casts(&mut query);
+        name_expressions(&mut query);
         Ok(query)
     }
 

@@ -1,20 +1,20 @@
-//! Names the selected expressions that hold a cast by their text.
+//! Names the selected expressions that DataFusion could not tell apart by their text.
 //!
-//! DataFusion leaves casts out of the names it makes up, so that `SELECT at, CAST(at AS DATE)` would have two columns of one
-//! name, and be refused. Spark and DuckDB name such columns by the text, as is done here.
+//! DataFusion leaves casts and subqueries out of the names it makes up, so that `SELECT at, CAST(at AS DATE)` would have two
+//! columns of one name, and be refused. Spark and DuckDB name such columns by the text, as is done here.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Visit, VisitMut, Visitor, VisitorMut};
 
-/// Gives every selected expression that holds a cast, and has no name, its text as a name.
-pub(super) fn name_casts(query: &mut Query) {
-    let _: ControlFlow<()> = VisitMut::visit(query, &mut NameCasts);
+/// Gives every selected expression that holds a cast or a subquery, and has no name, its text as a name.
+pub(super) fn name_expressions(query: &mut Query) {
+    let _: ControlFlow<()> = VisitMut::visit(query, &mut NameExpressions);
 }
 
-struct NameCasts;
+struct NameExpressions;
 
-impl VisitorMut for NameCasts {
+impl VisitorMut for NameExpressions {
     type Break = ();
 
     /// `SELECT DISTINCT` may only be ordered by what it selects, which now has another name.
@@ -45,19 +45,20 @@ impl VisitorMut for NameCasts {
 fn name_items(select: &mut Select) {
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else { continue };
-        if Visit::visit(expr, &mut FindCast).is_break() {
+        if Visit::visit(expr, &mut FindNameless).is_break() {
             let alias = Ident::with_quote('"', expr.to_string());
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
     }
 }
 
-struct FindCast;
+struct FindNameless;
 
-impl Visitor for FindCast {
+impl Visitor for FindNameless {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if matches!(expr, Expr::Cast { .. }) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let is_left_out = matches!(expr, Expr::Cast { .. } | Expr::Subquery(_));
+        if is_left_out { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

@@ -226,6 +226,7 @@ async fn obey(session: &Arc<Session>, text: &str, display: &Display) -> bool {
 
 /// While a statement runs, Ctrl-C stops it and not the shell.
 async fn watched(session: &Arc<Session>, work: impl Future<Output = u8>) {
+    session.resume();
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {

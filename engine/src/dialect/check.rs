@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, GroupByWithModifier, JoinOperator, Query, Select, SelectFlavor, Spanned, TableFactor, TableVersion, Visit,
-    Visitor,
+    Distinct, Expr, GroupByExpr, GroupByWithModifier, JoinOperator, Query, Select, SelectFlavor, SelectItem, Spanned, TableFactor,
+    TableVersion, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
 
@@ -92,11 +92,14 @@ impl Visitor for Check<'_> {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Error> {
         let at = Position::of_span(select.span());
-        let totals = match &select.group_by {
-            GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => {
-                modifiers.iter().any(|m| matches!(m, GroupByWithModifier::Totals))
-            }
+        let modifiers = match &select.group_by {
+            GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => modifiers,
         };
+        let grouped_with = |wanted: fn(&GroupByWithModifier) -> bool| modifiers.iter().any(wanted);
+        let filters_columns = select.projection.iter().any(|item| match item {
+            SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) => options.opt_ilike.is_some(),
+            _ => false,
+        });
         for (found, construct) in [
             (select.top.is_some(), "TOP"),
             (select.into.is_some(), "INTO"),
@@ -109,7 +112,14 @@ impl Visitor for Check<'_> {
             (select.value_table_mode.is_some(), "AS STRUCT / AS VALUE"),
             (select.select_modifiers.is_some(), "SELECT modifier"),
             (!select.optimizer_hints.is_empty(), "optimizer hint"),
-            (totals, "WITH TOTALS"),
+            (grouped_with(|m| matches!(m, GroupByWithModifier::Totals)), "WITH TOTALS"),
+            (grouped_with(|m| matches!(m, GroupByWithModifier::Rollup)), "WITH ROLLUP (write GROUP BY ROLLUP (…))"),
+            (grouped_with(|m| matches!(m, GroupByWithModifier::Cube)), "WITH CUBE (write GROUP BY CUBE (…))"),
+            (
+                grouped_with(|m| matches!(m, GroupByWithModifier::GroupingSets(_))),
+                "GROUPING SETS after a list (write GROUP BY GROUPING SETS (…))",
+            ),
+            (filters_columns, "ILIKE after *"),
             (matches!(select.distinct, Some(Distinct::On(ref list)) if list.is_empty()), "DISTINCT ON ()"),
             (matches!(select.flavor, SelectFlavor::FromFirstNoSelect) && select.from.is_empty(), "FROM without a table"),
         ] {

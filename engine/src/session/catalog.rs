@@ -32,6 +32,8 @@ const VIEW_DEPTH: usize = 32;
 tokio::task_local! {
     /// The views being planned, outermost first.
     static VIEWS: Vec<String>;
+    /// Set while a stored view is planned, which knows nothing of the session's temporary names.
+    static STORED: ();
 }
 
 /// A query kept under a name, with the names it resolves against.
@@ -206,13 +208,18 @@ impl Names {
         let own = {
             let own = self.own.read();
             let here = own.catalog == name.catalog && own.schema == name.schema;
-            if here { own.temporary.get(&name.table).cloned() } else { None }
+            if here && STORED.try_with(|()| ()).is_err() { own.temporary.get(&name.table).cloned() } else { None }
         };
         match own {
             Some(Temporary::Rows(rows)) => return Ok(Some(rows)),
             Some(Temporary::View(stored)) => return self.view(&name.table, stored).await.map(Some),
             None => {}
         }
+        self.stored_relation(name).await
+    }
+
+    /// The table or stored view behind a full name, whatever the session has under that name.
+    pub(crate) async fn stored_relation(&self, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
         match self.warehouse.relation(name).await? {
             Some(Relation::Table(table)) => Ok(Some(table.provider())),
             Some(Relation::View(definition)) => {
@@ -220,7 +227,7 @@ impl Names {
                     return Err(Error::data(format!("the view {name} does not hold a query")));
                 };
                 let stored = StoredQuery { query, columns: definition.columns, catalog: definition.catalog, schema: definition.schema };
-                self.view(&name.to_string(), stored).await.map(Some)
+                STORED.scope((), self.view(&name.to_string(), stored)).await.map(Some)
             }
             None => Ok(None),
         }
@@ -237,6 +244,17 @@ impl Names {
             Error { position: None, message: format!("in view {name}: {}", e.message), ..e }
         })?;
         Ok(Arc::new(ViewTable::new(plan, None)))
+    }
+
+    /// Plans a query that is to be stored.
+    pub(crate) async fn plan_stored(&self, stored: &StoredQuery) -> Result<datafusion::logical_expr::LogicalPlan> {
+        STORED.scope((), self.plan_view(stored)).await
+    }
+
+    /// True if a temporary name hides this table or view.
+    pub(crate) fn is_hidden(&self, name: &TableName) -> bool {
+        let own = self.own.read();
+        own.catalog == name.catalog && own.schema == name.schema && own.temporary.contains_key(&name.table)
     }
 
     /// Plans a stored query with its own current catalog and schema. Boxed: views stand on views.

@@ -57,6 +57,9 @@ impl Session {
     pub async fn execute(&self, text: &StatementText, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
         let statement = self.parse(text)?;
         let token = self.cancellation();
+        if token.is_cancelled() {
+            return Err(Error::interrupted());
+        }
         let work = self.dispatch(&statement, text, mode, tracker);
         let result = tokio::select! {
             biased;

@@ -14,6 +14,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::sql::sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArgOperator, UnaryOperator, Value};
 use object_store::ObjectMeta;
 
+use super::csv_headers;
 use super::file_listing::{Place, url_of};
 use crate::{Blame, Error, Result};
 
@@ -56,7 +57,8 @@ impl FileFunction {
 struct FileOptions {
     paths: Vec<String>,
     header: bool,
-    delimiter: u8,
+    /// Without one: a tab for `.tsv`, a comma else.
+    delimiter: Option<u8>,
     quote: u8,
     escape: Option<u8>,
     comment: Option<u8>,
@@ -72,6 +74,7 @@ struct FileOptions {
 struct Kind {
     format: FileFunction,
     compression: FileCompressionType,
+    default_delimiter: u8,
 }
 
 /// Opens the files as one relation.
@@ -116,7 +119,9 @@ fn kind_of(function: FileFunction, options: &FileOptions, files: &[ObjectMeta]) 
             Some((stem, "xz")) => (stem, FileCompressionType::XZ),
             _ => (name, FileCompressionType::UNCOMPRESSED),
         };
-        let format = match stem.rsplit_once('.').map(|(_, ext)| ext.to_ascii_lowercase()).as_deref() {
+        let extension = stem.rsplit_once('.').map(|(_, ext)| ext.to_ascii_lowercase());
+        let default_delimiter = if extension.as_deref() == Some("tsv") { b'\t' } else { b',' };
+        let format = match extension.as_deref() {
             Some("parquet" | "pq") => Some(FileFunction::Parquet),
             Some("csv" | "tsv") => Some(FileFunction::Csv),
             Some("json" | "jsonl" | "ndjson") => Some(FileFunction::Json),
@@ -132,7 +137,7 @@ fn kind_of(function: FileFunction, options: &FileOptions, files: &[ObjectMeta]) 
         };
         let compression =
             if format == FileFunction::Parquet { FileCompressionType::UNCOMPRESSED } else { options.compression.unwrap_or(compression) };
-        let kind = Kind { format, compression };
+        let kind = Kind { format, compression, default_delimiter };
         if !kinds.iter().any(|(k, _)| *k == kind) {
             kinds.push((kind, file.location.as_ref()));
         }
@@ -150,7 +155,7 @@ fn listing_options(options: &FileOptions, kind: Kind, state: &SessionState) -> L
         FileFunction::Csv => {
             let csv = CsvFormat::default()
                 .with_has_header(options.header)
-                .with_delimiter(options.delimiter)
+                .with_delimiter(options.delimiter.unwrap_or(kind.default_delimiter))
                 .with_quote(options.quote)
                 .with_escape(options.escape)
                 .with_comment(options.comment)
@@ -169,7 +174,7 @@ fn listing_options(options: &FileOptions, kind: Kind, state: &SessionState) -> L
 }
 
 fn escape_regex(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_alphanumeric() || c == '_' { vec![c] } else { vec!['\\', c] }).collect()
+    text.chars().flat_map(|c| if c.is_ascii_punctuation() { vec!['\\', c] } else { vec![c] }).collect()
 }
 
 async fn schema_of(
@@ -180,11 +185,18 @@ async fn schema_of(
     urls: &[ListingTableUrl],
     files: &[ObjectMeta],
 ) -> Result<SchemaRef> {
-    if let Some(columns) = &options.schema {
-        return declared_schema(state, columns).await;
-    }
     let store_url = urls.first().map(|u| u.object_store()).ok_or_else(|| Error::new(Blame::Bug, "no files to infer a schema from"))?;
     let store = state.runtime_env().object_store(&store_url)?;
+    let declared = match &options.schema {
+        Some(columns) => Some(declared_schema(state, columns).await?),
+        None => None,
+    };
+    if kind.format == FileFunction::Csv && options.header {
+        csv_headers::check(state, &store, listing, files, declared.as_ref()).await?;
+    }
+    if let Some(declared) = declared {
+        return Ok(declared);
+    }
     let inferred = match listing.format.infer_schema(state, &store, files).await {
         Ok(schema) => schema,
         Err(error) => return Err(culprit(state, listing, &store, files, error.into()).await),
@@ -232,7 +244,7 @@ impl FileOptions {
         let mut options = Self {
             paths: Vec::new(),
             header: true,
-            delimiter: b',',
+            delimiter: None,
             quote: b'"',
             escape: None,
             comment: None,
@@ -257,9 +269,6 @@ impl FileOptions {
         if options.paths.is_empty() {
             return Err(Error::sql(format!("{} needs a path, glob or folder in quotes", function.name())));
         }
-        if function == FileFunction::Any && options.paths.iter().all(|p| p.ends_with(".tsv") || p.ends_with(".tsv.gz")) {
-            options.delimiter = b'\t';
-        }
         Ok(options)
     }
 
@@ -267,7 +276,7 @@ impl FileOptions {
         let text_format = function != FileFunction::Parquet;
         match name {
             "header" | "has_header" if function != FileFunction::Json && text_format => self.header = boolean(name, value)?,
-            "delimiter" | "delim" | "sep" if text_format => self.delimiter = byte(name, value)?,
+            "delimiter" | "delim" | "sep" if text_format => self.delimiter = Some(byte(name, value)?),
             "quote" if text_format => self.quote = byte(name, value)?,
             "escape" if text_format => self.escape = Some(byte(name, value)?),
             "comment" if text_format => self.comment = Some(byte(name, value)?),

@@ -5,6 +5,7 @@ mod assert;
 mod backend;
 mod cache;
 mod catalog;
+mod csv_headers;
 mod describe;
 mod diagnose;
 mod execute;
@@ -19,6 +20,7 @@ mod progress;
 mod relations;
 mod rows;
 mod runtime;
+mod scalar_calls;
 mod show;
 mod summarize;
 mod timestamp_types;
@@ -127,18 +129,23 @@ impl Session {
         self.variables.lock().set(name, value)
     }
 
-    /// Stops the statement that runs now; it ends with [`Blame::Interrupted`](crate::Blame::Interrupted) and leaves its tables as they were.
+    /// Stops the statement that runs now; it ends with [`Blame::Interrupted`](crate::Blame::Interrupted) and leaves its tables as they
+    /// were. So do all statements after it, until [`Session::resume`].
     pub fn cancel(&self) {
         self.cancel.lock().cancel();
     }
 
-    /// The token that stops the current statement; renewed after it fired, so that the session stays usable.
-    pub(crate) fn cancellation(&self) -> CancellationToken {
+    /// Lets statements run again after [`Session::cancel`].
+    pub fn resume(&self) {
         let mut token = self.cancel.lock();
         if token.is_cancelled() {
             *token = CancellationToken::new();
         }
-        token.clone()
+    }
+
+    /// The token that stops statements.
+    pub(crate) fn cancellation(&self) -> CancellationToken {
+        self.cancel.lock().clone()
     }
 
     /// Everything that can be completed in a shell: catalogs, schemas, relations of the current catalog, temporary names, functions.

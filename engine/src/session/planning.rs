@@ -7,7 +7,7 @@ use datafusion::common::ScalarValue;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 use datafusion::physical_plan;
-use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::parser::{CopyToSource, CopyToStatement, Statement as DataFusionStatement};
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, Statement as SqlStatement};
 use orrery_lakehouse::TableName;
 
@@ -32,8 +32,16 @@ pub(super) async fn plan_query(state: &SessionState, names: &Names, mut query: B
 }
 
 /// Plans a DataFusion statement that is no query (`COPY … TO`).
-pub(super) async fn plan_statement(state: &SessionState, names: &Names, statement: DataFusionStatement) -> Result<LogicalPlan> {
-    match state.statement_to_plan(statement.clone()).await {
+pub(super) async fn plan_statement(state: &SessionState, names: &Names, mut statement: DataFusionStatement) -> Result<LogicalPlan> {
+    let scans = match &mut statement {
+        DataFusionStatement::CopyTo(CopyToStatement { source: CopyToSource::Query(query), .. }) => {
+            relations::prepare(state, names, query).await?
+        }
+        _ => Vec::new(),
+    };
+    let planned = state.statement_to_plan(statement.clone()).await;
+    names.drop_scans(&scans);
+    match planned {
         Ok(plan) => Ok(plan),
         Err(error) => Err(explain_missing(state, names, &statement, error.into()).await),
     }

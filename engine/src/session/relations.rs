@@ -18,12 +18,23 @@ use orrery_lakehouse::Relation;
 use super::catalog::Names;
 use super::files::{self, FileFunction};
 use super::planning;
+use super::scalar_calls;
 use crate::dialect::{Name, to_name};
 use crate::{Error, Position, Result};
 
 enum Request {
-    Files { function: FileFunction, args: Vec<FunctionArg> },
-    Version { name: Name, version: Box<TableVersion> },
+    Files {
+        function: FileFunction,
+        args: Vec<FunctionArg>,
+    },
+    Version {
+        name: Name,
+        version: Box<TableVersion>,
+    },
+    /// A full name that a temporary one would hide.
+    Hidden {
+        name: Name,
+    },
 }
 
 struct Found {
@@ -35,15 +46,18 @@ struct Found {
 /// Opens every file scan and table version of the query and rewrites the query to use them; returns their names for
 /// [`Names::drop_scans`].
 pub(super) async fn prepare(state: &SessionState, names: &Names, query: &mut Query) -> Result<Vec<String>> {
-    let mut finder = Finder { found: Vec::new() };
+    scalar_calls::check(state, query)?;
+    let is_hidden = |name: &Name| names.is_hidden(&names.resolve_in(name, state));
+    let mut finder = Finder { found: Vec::new(), is_hidden: &is_hidden };
     if let ControlFlow::Break(error) = query.visit(&mut finder) {
         return Err(error);
     }
-    if finder.found.is_empty() {
+    let found = finder.found;
+    if found.is_empty() {
         return Ok(Vec::new());
     }
     let mut opened = Vec::new();
-    for found in finder.found {
+    for found in found {
         let provider = open(state, names, found.request).await.map_err(|e| e.at(found.position))?;
         opened.push((found.placeholder, names.put_scan(provider)));
     }
@@ -54,6 +68,13 @@ pub(super) async fn prepare(state: &SessionState, names: &Names, query: &mut Que
 async fn open(state: &SessionState, names: &Names, request: Request) -> Result<Arc<dyn TableProvider>> {
     match request {
         Request::Files { function, args } => files::open(state, function, &args).await,
+        Request::Hidden { name } => {
+            let name = names.resolve_in(&name, state);
+            match names.stored_relation(&name).await? {
+                Some(provider) => Ok(provider),
+                None => Err(planning::missing_relation(names, &name).await),
+            }
+        }
         Request::Version { name, version } => {
             let name = names.resolve_in(&name, state);
             let Some(relation) = names.warehouse().relation(&name).await? else {
@@ -111,11 +132,12 @@ async fn timestamp(state: &SessionState, names: &Names, expr: Expr) -> Result<Da
     micros.and_then(DateTime::from_timestamp_micros).ok_or_else(|| Error::sql(format!("TIMESTAMP AS OF takes a timestamp, found {text}")))
 }
 
-struct Finder {
+struct Finder<'a> {
     found: Vec<Found>,
+    is_hidden: &'a (dyn Fn(&Name) -> bool + Sync),
 }
 
-impl VisitorMut for Finder {
+impl VisitorMut for Finder<'_> {
     type Break = Error;
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
@@ -129,6 +151,9 @@ impl VisitorMut for Finder {
         let request = match (function, version.take()) {
             (Some(function), _) => Request::Files { function, args: args.take().map(|a| a.args).unwrap_or_default() },
             (None, Some(version)) => Request::Version { name: parsed.clone(), version: Box::new(version) },
+            (None, None) if args.is_none() && parsed.parts.len() > 1 && (self.is_hidden)(&parsed) => {
+                Request::Hidden { name: parsed.clone() }
+            }
             (None, None) => return ControlFlow::Continue(()),
         };
         if alias.is_none() {

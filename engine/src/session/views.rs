@@ -13,7 +13,8 @@ impl Session {
         let (catalog, schema) = self.current();
         let stored = StoredQuery { query: create.query.clone(), columns: create.columns.clone(), catalog, schema };
         // Planning now finds what is wrong while its author is looking.
-        let plan = self.names.plan_view(&stored).await.map_err(|e| e.at(create.name.position))?;
+        let planned = if create.temporary { self.names.plan_view(&stored).await } else { self.names.plan_stored(&stored).await };
+        let plan = planned.map_err(|e| e.at(create.name.position))?;
         if create.temporary {
             let name = create.name.to_string();
             if self.names.temporary(&create.name).is_some() && !create.or_replace {
@@ -46,6 +47,7 @@ impl Session {
             .create_view(&name, definition, create.or_replace, create.if_not_exists)
             .await
             .map_err(|e| Error::from(e).at(create.name.position))?;
+        self.names.drop_cached(&name);
         Ok(Outcome::Done(if created { format!("view {name}") } else { format!("view {name} exists already") }))
     }
 
@@ -59,6 +61,7 @@ impl Session {
             return Ok(Outcome::Done(format!("would drop view {name}")));
         }
         let dropped = self.warehouse.drop_view(&name, drop.if_exists).await.map_err(|e| Error::from(e).at(drop.name.position))?;
+        self.names.drop_cached(&name);
         Ok(Outcome::Done(if dropped { format!("view {name} is dropped") } else { format!("view {name} does not exist") }))
     }
 }

@@ -61,19 +61,16 @@ impl Session {
     /// Runs a plan into a pending write and commits it. Whatever goes wrong, or is cancelled, before the commit leaves the table as it was
     /// and its files are removed.
     pub(super) async fn write(&self, pending: PendingWrite, plan: &LogicalPlan, tracker: &Tracker) -> Result<WriteOutcome> {
-        let physical = match self.write_plan(&pending, plan).await {
-            Ok(physical) => physical,
-            Err(error) => {
-                pending.abort().await;
-                return Err(error);
-            }
-        };
-        tracker.start(&physical);
         let token = self.cancellation();
-        let run = self.backend.run(physical, self.context.task_ctx());
+        let run = async {
+            let physical = self.write_plan(&pending, plan).await?;
+            tracker.start(&physical);
+            self.backend.run(physical, self.context.task_ctx()).await
+        };
         let result = tokio::select! {
-            result = run => result,
+            biased;
             () = token.cancelled() => Err(Error::interrupted()),
+            result = run => result,
         };
         match result {
             Ok(files) => Ok(pending.commit(files).await?),

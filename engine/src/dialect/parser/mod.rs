@@ -5,7 +5,7 @@ mod create;
 mod look;
 mod pieces;
 
-use datafusion::sql::parser::DFParserBuilder;
+use datafusion::sql::parser::{CopyToSource, DFParserBuilder};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Query};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -192,15 +192,19 @@ impl StatementParser<'_> {
     fn copy(&mut self) -> Result<Statement> {
         let position = self.position();
         let text = render(self.tokens);
-        let statement = DFParserBuilder::new(text.as_str())
+        let mut statement = DFParserBuilder::new(text.as_str())
             .with_dialect(&OrreryDialect)
             .build()
             .and_then(|mut parser| parser.parse_statement())
             .map_err(|e| Error::from(e).at(position))?;
-        if !matches!(statement, datafusion::sql::parser::Statement::CopyTo(_)) {
+        let datafusion::sql::parser::Statement::CopyTo(copy) = &mut statement else {
             return Err(
                 Error::unsupported("this form of COPY", position).hint("COPY {table | (query)} TO 'path' [STORED AS PARQUET | CSV | JSON]")
             );
+        };
+        if let CopyToSource::Query(query) = &mut copy.source {
+            check::query(query, self.tokens)?;
+            name_expressions(query);
         }
         while self.sql.next_token().token != Token::EOF {}
         Ok(Statement::DataFusion(Box::new(statement)))

@@ -54,7 +54,8 @@ pub(crate) async fn run(args: Run) -> u8 {
         Err(failure) => {
             observer.close();
             let code = report::failure(&failure);
-            if failure.error.blame != Blame::Interrupted
+            if !args.dry_run
+                && failure.error.blame != Blame::Interrupted
                 && let Some(number) = failure.number.filter(|n| *n > 1)
             {
                 eprintln!("  the {} statements before it are done; once it is mended, continue with --from {number}", number - 1);

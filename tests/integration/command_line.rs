@@ -126,8 +126,12 @@ fn writes_every_format() {
     let query = "SELECT 1 AS a, 'x,y' AS b UNION ALL SELECT 2, NULL ORDER BY a";
     let csv = run(dir.path(), &["sql", "--format", "csv", "-c", query]);
     assert_eq!(csv.stdout, "a,b\n1,\"x,y\"\n2,\n");
+    let nested = run(dir.path(), &["sql", "--format", "csv", "-c", "SELECT make_array(1, NULL) AS l, named_struct('x', 1) AS s"]);
+    assert_eq!(nested.stdout, "l,s\n\"[1, ]\",{x: 1}\n");
+    let empty = run(dir.path(), &["sql", "--format", "csv", "-c", "SELECT 1 AS a, 'x' AS b WHERE false"]);
+    assert_eq!(empty.stdout, "a,b\n");
     let json = run(dir.path(), &["sql", "--format", "json", "-c", query]);
-    assert_eq!(json.stdout, "{\"a\":1,\"b\":\"x,y\"}\n{\"a\":2}\n");
+    assert_eq!(json.stdout, "{\"a\":1,\"b\":\"x,y\"}\n{\"a\":2,\"b\":null}\n");
     let table = run(dir.path(), &["sql", "-c", query]);
     assert!(table.stdout.contains("NULL") && table.stdout.contains("x,y"), "{}", table.stdout);
     let parquet = super::orrery::command(dir.path()).args(["sql", "--format", "parquet", "-c", query]).output().unwrap();

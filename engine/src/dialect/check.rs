@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, GroupByWithModifier, JoinOperator, Query, Select, SelectFlavor, SelectItem, Spanned, TableFactor,
-    TableVersion, Visit, Visitor,
+    Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, GroupByWithModifier,
+    JoinOperator, ObjectName, Query, Select, SelectFlavor, SelectItem, Spanned, TableFactor, TableVersion, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
 
@@ -134,6 +134,28 @@ impl Visitor for Check<'_> {
             self.refuse_if(found, construct, at)?;
         }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else { return ControlFlow::Continue(()) };
+        let counts_rows = list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+            && list.args.iter().any(|argument| {
+                matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Wildcard | FunctionArgExpr::QualifiedWildcard(_)))
+            });
+        let at = Position::of_span(name.span());
+        self.refuse_if(counts_rows, "DISTINCT * (write count(*) over a SELECT DISTINCT)", at)
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Error> {
+        let text = relation.0.iter().find_map(|part| part.as_ident().filter(|ident| ident.quote_style == Some('\'')));
+        match text {
+            None => ControlFlow::Continue(()),
+            Some(text) => ControlFlow::Break(
+                Error::sql(format!("'{}' is a string, not a name", text.value))
+                    .at(Position::of_span(text.span))
+                    .hint("a name that a variable holds is written \"${name}\""),
+            ),
+        }
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {

@@ -175,6 +175,15 @@ fn substitute(tokens: &[TokenWithSpan], value_of: impl Fn(&str, Option<Position>
                 let text = interpolate(text, Position::of_span(token.span), &value_of)?;
                 out.push(TokenWithSpan { token: Token::SingleQuotedString(text), span: token.span });
             }
+            Token::EscapedStringLiteral(text) if text.contains("${") => {
+                let text = interpolate(text, Position::of_span(token.span), &value_of)?;
+                out.push(TokenWithSpan { token: Token::SingleQuotedString(text), span: token.span });
+            }
+            Token::DollarQuotedString(text) if text.value.contains("${") => {
+                return Err(Error::sql("a variable inside of $$ … $$ is not filled in")
+                    .at(Position::of_span(token.span))
+                    .hint("write the string in single quotes"));
+            }
             Token::Word(word) if word.quote_style.is_some() && word.value.contains("${") => {
                 let value = interpolate(&word.value, Position::of_span(token.span), &value_of)?;
                 let word = Word { value, quote_style: word.quote_style, keyword: Keyword::NoKeyword };

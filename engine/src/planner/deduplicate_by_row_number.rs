@@ -16,6 +16,7 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use datafusion::physical_expr::split_conjunction;
 use datafusion::physical_expr::window::StandardWindowExpr;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::{Boundedness, reset_plan_states};
 use datafusion::physical_plan::filter::FilterExec;
@@ -107,7 +108,7 @@ impl DeduplicateByRowNumber {
     }
 
     fn is_worthwhile(&self, numbered: &Numbered) -> Result<bool> {
-        if numbered.input.boundedness() != Boundedness::Bounded {
+        if numbered.input.boundedness() != Boundedness::Bounded || !has_fixed_keys(numbered)? {
             return Ok(false);
         }
         let keys = numbered.keys.iter().map(|key| PhysicalSortExpr::new_default(Arc::clone(key)));
@@ -122,6 +123,29 @@ impl DeduplicateByRowNumber {
             Precision::Exact(rows) | Precision::Inexact(rows) => rows >= self.least_rows,
             Precision::Absent => true,
         })
+    }
+}
+
+/// True if keys and ordering are the same whenever they are computed, and equal in an aggregation just where they are in a
+/// window: 0.0 and -0.0 are not.
+fn has_fixed_keys(numbered: &Numbered) -> Result<bool> {
+    let schema = numbered.input.schema();
+    for key in &numbered.keys {
+        if is_volatile(key) || has_floats(&key.data_type(&schema)?) {
+            return Ok(false);
+        }
+    }
+    Ok(!numbered.order.iter().any(|order| is_volatile(&order.expr)))
+}
+
+fn has_floats(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) | DataType::Map(field, _) => {
+            has_floats(field.data_type())
+        }
+        DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
+        DataType::Dictionary(_, values) => has_floats(values),
+        other => other.is_floating(),
     }
 }
 

@@ -202,6 +202,11 @@ impl StatementParser<'_> {
                 Error::unsupported("this form of COPY", position).hint("COPY {table | (query)} TO 'path' [STORED AS PARQUET | CSV | JSON]")
             );
         };
+        if let Some(format) = &copy.stored_as
+            && !["PARQUET", "CSV", "JSON"].iter().any(|known| format.eq_ignore_ascii_case(known))
+        {
+            return Err(Error::unsupported(format!("STORED AS {format}"), position).hint("STORED AS PARQUET, CSV or JSON"));
+        }
         if let CopyToSource::Query(query) = &mut copy.source {
             check::query(query, self.tokens)?;
             name_expressions(query);

@@ -27,7 +27,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::Field;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, Result, Statistics, internal_err};
@@ -186,7 +185,7 @@ impl DeduplicateExec {
     /// The third child may not know that a column is never null, as the input does.
     fn with_own_schema(&self, rows: SendableRecordBatchStream) -> Result<SendableRecordBatchStream> {
         let schema = self.schema();
-        let rows = rows.map(move |batch| Ok(RecordBatch::try_new(Arc::clone(&schema), batch?.columns().to_vec())?));
+        let rows = rows.map(move |batch| split::with_schema(&schema, &batch?));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
 }

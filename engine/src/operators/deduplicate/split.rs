@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
@@ -82,6 +82,12 @@ struct Splitter {
     baseline: BaselineMetrics,
 }
 
+/// The rows of `batch` under a schema that may know more about nulls.
+pub(super) fn with_schema(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &rows)?)
+}
+
 impl Splitter {
     /// The next batch of rows with unique keys; empty ones are left out.
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
@@ -89,7 +95,7 @@ impl Splitter {
             let _timer = self.baseline.elapsed_compute().timer();
             let unique = split(&self.exec, &self.verdict, batch?, &mut self.hashes, &mut self.aside, &self.rows_aside)?;
             if unique.num_rows() > 0 {
-                return Ok(Some(RecordBatch::try_new(Arc::clone(&self.schema), unique.columns().to_vec())?));
+                return Ok(Some(with_schema(&self.schema, &unique)?));
             }
         }
         Ok(None)

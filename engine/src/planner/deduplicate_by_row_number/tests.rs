@@ -77,6 +77,25 @@ async fn null_keys_are_one_key() -> Result<()> {
 }
 
 #[tokio::test]
+async fn keys_that_change_or_have_two_zeros_are_left_alone() -> Result<()> {
+    for key in ["CAST(random() * 1000 AS INT)", "CAST(price AS DOUBLE)", "struct(CAST(price AS DOUBLE))"] {
+        let plan = plan_of(&format!("SELECT id FROM events QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY id) = 1")).await?;
+        assert!(plan.contains("WindowAggExec"), "{key}:\n{plan}");
+    }
+    assert_same_rows(
+        "SELECT count(*) FROM (SELECT id, CASE WHEN id % 2 = 0 THEN 0.0 ELSE -0.0 END AS z FROM events
+        QUALIFY row_number() OVER (PARTITION BY z ORDER BY id) = 1)",
+    )
+    .await
+}
+
+#[tokio::test]
+async fn rows_without_columns_are_counted() -> Result<()> {
+    assert_same_rows("SELECT count(*) FROM (SELECT id FROM events QUALIFY row_number() OVER (PARTITION BY user_id, at ORDER BY id) = 1)")
+        .await
+}
+
+#[tokio::test]
 async fn few_rows_are_left_alone() -> Result<()> {
     let sql = "SELECT * FROM (SELECT * FROM events LIMIT 100) QUALIFY row_number() OVER (PARTITION BY brand ORDER BY id) = 1";
     assert!(plan_of(sql).await?.contains("WindowAggExec"));

@@ -9,6 +9,7 @@ and 2 when something needed for the comparison is missing.
 """
 
 import argparse
+import os
 import pathlib
 import re
 import struct
@@ -260,4 +261,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # The threads of pyarrow and deltalake sometimes abort an interpreter that ends in the ordinary way.
+    sys.stdout.flush()
+    os._exit(code)

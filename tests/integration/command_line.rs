@@ -82,6 +82,8 @@ fn a_dry_run_plans_everything_and_writes_nothing() {
     let ran = run(dir.path(), &["run", "b.sql", "--dry-run"]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("b.sql:10:8: ") && ran.stderr.contains("nope"), "{}", ran.stderr);
+    // Nothing was carried out that could be continued.
+    assert!(!ran.stderr.contains("--from"), "{}", ran.stderr);
 }
 
 #[test]

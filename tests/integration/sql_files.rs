@@ -153,3 +153,20 @@ async fn sql_tests() {
     }
     assert!(failures.is_empty(), "{} of the SQL test files failed:\n\n{}", failures.len(), failures.join("\n\n"));
 }
+
+/// An interrupt that comes between statements, or while one is planned, is not lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_session_runs_nothing_until_it_is_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = open(&dir.path().join("warehouse")).await;
+    let tracker = Tracker::default();
+    let create = orrery_engine::dialect::split("CREATE TABLE t AS SELECT 1 AS a").unwrap().remove(0);
+    session.cancel();
+    for _ in 0..2 {
+        let error = session.execute(&create, Mode::Run, &tracker).await.err().unwrap();
+        assert_eq!(error.blame, orrery_engine::Blame::Interrupted, "{error}");
+    }
+    session.resume();
+    // That it can be created shows that it was not before.
+    session.execute(&create, Mode::Run, &tracker).await.unwrap();
+}

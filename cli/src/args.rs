@@ -19,6 +19,18 @@ pub(crate) enum Command {
     Run(Run),
     /// Open the SQL shell, or run one statement or file
     Sql(Sql),
+    /// Run SQL scripts on a cluster
+    Submit(Submit),
+    /// List the runs of a cluster, or show one
+    Runs(Runs),
+    /// Follow a run of a cluster
+    Attach(Attach),
+    /// Stop a run of a cluster
+    Cancel(Cancel),
+    /// Start the scheduler of a cluster
+    Scheduler(Server<orrery_scheduler::Settings>),
+    /// Start an executor of a cluster
+    Executor(Server<orrery_executor::Settings>),
     /// Make synthetic data
     #[command(subcommand)]
     Generate(Generate),
@@ -29,7 +41,7 @@ impl Arguments {
     pub fn threads(&self) -> Option<usize> {
         match &self.command {
             Command::Run(Run { session, .. }) | Command::Sql(Sql { session, .. }) => session.threads,
-            Command::Generate(_) => None,
+            _ => None,
         }
     }
 }
@@ -52,6 +64,115 @@ pub(crate) struct Run {
     /// Do not show progress
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// Where the cluster is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Remote {
+    /// The scheduler's client port
+    #[arg(long, env = "ORRERY_SCHEDULER", value_name = "URL", default_value = "http://127.0.0.1:50060", value_parser = parse_endpoint)]
+    pub to: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// Scripts, and folders of scripts, in running order; they are read here and sent
+    #[arg(required_unless_present = "resume", conflicts_with = "resume", value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// A script variable, used as ${name}; wins over SET in a script. Numbers, true, false and null are typed; all else is text
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_assignment, conflicts_with = "resume")]
+    pub variables: Vec<(String, Variable)>,
+    /// Catalog that two-level names belong to
+    #[arg(long, env = "ORRERY_CATALOG", value_name = "CATALOG", default_value = "dev")]
+    pub catalog: String,
+    /// Parse and plan every statement, write nothing
+    #[arg(long, conflicts_with = "resume")]
+    pub dry_run: bool,
+    /// Start at statement N; earlier ones that only prepare the session (SET, USE, temporary views, caches) still run
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    pub from: usize,
+    /// Go on with a run that failed, was cancelled or interrupted, at its first unfinished statement
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<String>,
+    /// Name of the run; a name that was used before attaches to that run [default: made by the scheduler]
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    pub run_id: Option<String>,
+    /// Print the run's id and return while it runs
+    #[arg(long)]
+    pub detach: bool,
+    #[command(flatten)]
+    pub display: Display,
+    /// Do not show progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Runs {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// Show the statements of this run
+    pub run: Option<String>,
+    /// Show what each executor did for the run instead
+    #[arg(long, requires = "run")]
+    pub executors: bool,
+    /// Runs shown at most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: u32,
+    #[command(flatten)]
+    pub display: Display,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Attach {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// The run, or a beginning of its id
+    pub run: String,
+    #[command(flatten)]
+    pub display: Display,
+    /// Do not show progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// The run, or a beginning of its id
+    pub run: String,
+}
+
+/// A server: its settings, where else they come from, and what it logs.
+#[derive(Debug, Args)]
+pub(crate) struct Server<S: Args> {
+    /// File with settings: tables [scheduler] and [executor] with the flags' names as keys. Flags and environment variables win over it
+    #[arg(long, env = "ORRERY_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What is logged: a level, or levels by module as in RUST_LOG
+    #[arg(
+        long,
+        env = "ORRERY_LOG",
+        value_name = "FILTER",
+        default_value = "warn,orrery_scheduler=info,orrery_executor=info,orrery_engine=info,orrery_lakehouse=info"
+    )]
+    pub log: String,
+    /// How it is logged
+    #[arg(long, env = "ORRERY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    #[command(flatten)]
+    pub settings: S,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line per event
+    Text,
+    /// A JSON object per event
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -151,4 +272,17 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 fn parse_size(text: &str) -> Result<usize, String> {
     let bytes = text.trim().parse::<bytesize::ByteSize>().map_err(|_| "expected a size such as 512MB or 4GB".to_string())?;
     usize::try_from(bytes.as_u64()).ok().filter(|b| *b >= 16 << 20).ok_or_else(|| "expected at least 16MB".to_string())
+}
+
+fn parse_endpoint(text: &str) -> Result<String, String> {
+    let url = match text.split_once("://") {
+        Some(("grpc", rest)) => format!("http://{rest}"),
+        Some(("http", _)) => text.to_string(),
+        Some((scheme, _)) => return Err(format!("'{scheme}' is not a scheme of schedulers; expected http://HOST:PORT")),
+        None => format!("http://{text}"),
+    };
+    match url.rsplit_once(':') {
+        Some((_, port)) if port.trim_end_matches('/').parse::<u16>().is_ok() => Ok(url),
+        _ => Err("expected http://HOST:PORT, such as http://127.0.0.1:50060".to_string()),
+    }
 }

@@ -1,16 +1,19 @@
-//! The `orrery` binary: scripts, the shell and the data generator.
+//! The `orrery` binary: scripts on this machine or on a cluster, the shell, the cluster's servers and the data generator.
 
 mod args;
+mod config_file;
 mod generate;
 mod output;
+mod remote;
 mod report;
 mod run;
+mod servers;
 mod session;
 mod shell;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,7 +28,13 @@ pub(crate) mod exit {
 
 fn main() -> ExitCode {
     // A closed pipe (`orrery … | head`) ends the program quietly, as it does other command-line tools.
-    let arguments = args::Arguments::parse();
+    let arguments = match parse() {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return ExitCode::from(exit::USAGE);
+        }
+    };
     let threads = arguments.threads();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = threads {
@@ -42,10 +51,32 @@ fn main() -> ExitCode {
         match arguments.command {
             args::Command::Run(args) => run::run(args).await,
             args::Command::Sql(args) => shell::sql(args).await,
+            args::Command::Submit(args) => remote::submit(args).await,
+            args::Command::Runs(args) => remote::runs(args).await,
+            args::Command::Attach(args) => remote::attach(args).await,
+            args::Command::Cancel(args) => remote::cancel(args).await,
+            args::Command::Scheduler(server) => servers::scheduler(server).await,
+            args::Command::Executor(server) => servers::executor(server).await,
             args::Command::Generate(args::Generate::Clickstream(args)) => generate::clickstream(args).await,
         }
     });
     // Blocking reads of a half-done statement must not hold up the exit.
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+/// The command line, with defaults from the configuration file where a server is given one.
+fn parse() -> Result<args::Arguments, String> {
+    let command = args::Arguments::command();
+    let named = command.clone().ignore_errors(true).try_get_matches().ok().and_then(|matches| {
+        let (server, matches) = matches.subcommand()?;
+        let path = matches.try_get_one::<std::path::PathBuf>("config").ok().flatten()?.clone();
+        Some((server.to_string(), path))
+    });
+    let command = match named {
+        Some((server, path)) => config_file::apply(command, &server, &path)?,
+        None => command,
+    };
+    let mut matches = command.get_matches();
+    args::Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.to_string())
 }

@@ -52,6 +52,11 @@ impl RunReport {
         Self { output, bar, style, label: String::new() }
     }
 
+    /// Changes what is said of each statement.
+    pub(crate) fn set_style(&mut self, style: Style) {
+        self.style = style;
+    }
+
     /// Takes the live line away.
     pub(crate) fn close(&self) {
         self.bar.finish_and_clear();
@@ -94,6 +99,9 @@ impl Observer for RunReport {
 
     fn progress(&mut self, progress: &Progress) {
         let mut parts = vec![self.label.clone(), duration(progress.elapsed)];
+        if let Some(tasks) = progress.tasks {
+            parts.push(format!("{} of {} tasks, {} of {} stages", tasks.done, tasks.total, tasks.stages_done, tasks.stages_total));
+        }
         if progress.rows_read > 0 {
             let total = progress.rows_total.map_or_else(String::new, |t| format!(" of {}", count(t)));
             parts.push(format!("{}{total} rows read", count(progress.rows_read)));
@@ -168,6 +176,7 @@ fn title(blame: Blame) -> &'static str {
         Blame::Sql => "error",
         Blame::Data => "data error",
         Blame::Storage => "storage error",
+        Blame::Cluster => "cluster error",
         Blame::Resources => "out of resources",
         Blame::Interrupted => "interrupted",
         Blame::Bug => "internal error",

@@ -30,7 +30,7 @@ pub(crate) async fn run(args: Run) -> u8 {
         Err(error) => return report::error(&error),
     };
     session::cancel_on_interrupt(&session);
-    let options = RunOptions { mode: if args.dry_run { Mode::Check } else { Mode::Run }, from: args.from };
+    let options = RunOptions { mode: if args.dry_run { Mode::Check } else { Mode::Run }, from: args.from, run_id: None };
     let style = match (args.quiet, args.dry_run) {
         (true, _) => Style::Quiet,
         (false, true) => Style::DryRun,

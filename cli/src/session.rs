@@ -35,7 +35,8 @@ pub(crate) fn cancel_on_interrupt(session: &Arc<Session>) {
     });
 }
 
-async fn interrupt() -> std::io::Result<()> {
+/// Completes at the next Ctrl-C or SIGTERM.
+pub(crate) async fn interrupt() -> std::io::Result<()> {
     #[cfg(unix)]
     {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

@@ -8,4 +8,6 @@ pub mod planner;
 pub mod script;
 pub mod session;
 
-pub use error::{Blame, Error, Position, Result};
+pub use orrery_lakehouse::{Stores, Warehouse};
+
+pub use error::{Blame, Error, Position, Result, WireError};

@@ -4,7 +4,13 @@
 // Clippy lets test functions unwrap, but not the functions they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cluster;
+mod cluster_faults;
+mod cluster_network;
+mod cluster_runs;
+mod cluster_s3;
 mod command_line;
+mod containers;
 mod data;
 mod faults;
 mod orrery;

@@ -16,7 +16,9 @@ pub struct Ran {
 
 /// The program, with a warehouse in `dir` and no settings from the environment.
 pub fn command(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orrery"));
+    // Another build of it, for rounds that would take long in a debug build.
+    let program = std::env::var_os("ORRERY_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_orrery").into());
+    let mut command = Command::new(program);
     command.current_dir(dir).stdin(Stdio::null());
     for variable in ["ORRERY_WAREHOUSE", "ORRERY_CATALOG", "ORRERY_THREADS", "ORRERY_MEMORY_LIMIT", "ORRERY_SCRATCH_DIR"] {
         command.env_remove(variable);

@@ -1,6 +1,6 @@
-//! The SQL tests: every `tests/slt/*.slt`, each on a session and warehouse of its own.
+//! The SQL tests: every `tests/slt/*.slt`, each on a session and warehouse of its own, in one process and on a cluster.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
@@ -8,10 +8,12 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt as _;
 use orrery_engine::Error;
-use orrery_engine::dialect::split;
+use orrery_engine::dialect::{Variable, split};
 use orrery_engine::session::{Mode, Outcome, Session, SessionOptions, Tracker};
+use orrery_scheduler::{Background, Coordinator};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 
+use super::cluster::{Process, free_port, lone_executor};
 use super::data;
 
 struct Engine {
@@ -92,21 +94,19 @@ fn cells(batch: &RecordBatch) -> Vec<Vec<String>> {
     (0..batch.num_rows()).map(|row| formatters.iter().map(|f| cell(f, row)).collect()).collect()
 }
 
-async fn open(warehouse: &std::path::Path) -> Session {
-    let options = SessionOptions {
+fn options(warehouse: &Path) -> SessionOptions {
+    let text = |path: PathBuf| Variable::String(path.to_string_lossy().into_owned());
+    let variables = [
+        ("fixtures", data::root().join("tests/fixtures")),
+        ("warehouse", warehouse.to_path_buf()),
+        ("scratch", warehouse.join("../files")),
+    ];
+    SessionOptions {
         warehouse: warehouse.to_string_lossy().into_owned(),
         threads: Some(3),
-        variables: vec![
-            (
-                "fixtures".to_string(),
-                orrery_engine::dialect::Variable::String(data::root().join("tests/fixtures").to_string_lossy().into_owned()),
-            ),
-            ("warehouse".to_string(), orrery_engine::dialect::Variable::String(warehouse.to_string_lossy().into_owned())),
-            ("scratch".to_string(), orrery_engine::dialect::Variable::String(warehouse.join("../files").to_string_lossy().into_owned())),
-        ],
+        variables: variables.map(|(name, path)| (name.to_string(), text(path))).to_vec(),
         ..SessionOptions::default()
-    };
-    Session::open(options).await.unwrap()
+    }
 }
 
 fn files() -> Vec<PathBuf> {
@@ -117,9 +117,11 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-/// `ORRERY_SLT=name` runs one file; `ORRERY_SLT_COMPLETE=1` writes the results found into the files, for a person to check.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sql_tests() {
+/// Runs every file, or the one that `ORRERY_SLT` names, in a folder of its own, on sessions that `open` gives for it.
+async fn run_files<Opening>(open: impl Fn(&Path) -> Opening)
+where
+    Opening: Future<Output = Box<dyn Sessions>>,
+{
     let only = std::env::var("ORRERY_SLT").unwrap_or_default();
     let mut failures = Vec::new();
     for file in files() {
@@ -128,12 +130,10 @@ async fn sql_tests() {
             continue;
         }
         let dir = tempfile::tempdir().unwrap();
-        let warehouse = dir.path().join("warehouse");
         std::fs::create_dir(dir.path().join("files")).unwrap();
-        let mut runner = Runner::new(|| {
-            let warehouse = warehouse.clone();
-            async move { Ok::<_, Shown>(Engine { session: open(&warehouse).await }) }
-        });
+        let sessions = open(dir.path()).await;
+        let mut runner =
+            Runner::new(|| async { Ok::<_, Shown>(Engine { session: sessions.open(options(&dir.path().join("warehouse"))).await }) });
         if std::env::var_os("ORRERY_SLT_COMPLETE").is_some() {
             let updated = runner
                 .update_test_file(
@@ -154,11 +154,80 @@ async fn sql_tests() {
     assert!(failures.is_empty(), "{} of the SQL test files failed:\n\n{}", failures.len(), failures.join("\n\n"));
 }
 
+/// Where the sessions of a file come from.
+#[async_trait]
+trait Sessions {
+    async fn open(&self, options: SessionOptions) -> Session;
+}
+
+struct InThisProcess;
+
+#[async_trait]
+impl Sessions for InThisProcess {
+    async fn open(&self, options: SessionOptions) -> Session {
+        Session::open(options).await.unwrap()
+    }
+}
+
+/// A coordinator in this process and an executor in another.
+struct OnCluster {
+    coordinator: Coordinator,
+    _background: Background,
+    _executor: Process,
+}
+
+#[derive(clap::Parser)]
+struct SchedulerArgs {
+    #[command(flatten)]
+    settings: orrery_scheduler::Settings,
+}
+
+impl OnCluster {
+    async fn start(dir: &Path) -> Self {
+        let port = free_port();
+        let (internal_port, warehouse) = (port.to_string(), dir.join("warehouse").display().to_string());
+        // Everything that reads a file goes to the executor, however small.
+        let args = ["scheduler", "--internal-port", &internal_port, "--warehouse", &warehouse, "--local-limit", "0B"];
+        let settings = <SchedulerArgs as clap::Parser>::try_parse_from(args).unwrap().settings;
+        let (coordinator, background) = Coordinator::start(&settings).await.unwrap();
+        let executor = lone_executor(dir, port, 2);
+        for _ in 0..600 {
+            if coordinator.vcores() == 2 {
+                return Self { coordinator, _background: background, _executor: executor };
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("the executor did not join:\n{}", executor.said());
+    }
+}
+
+#[async_trait]
+impl Sessions for OnCluster {
+    async fn open(&self, options: SessionOptions) -> Session {
+        self.coordinator.open_session(options).await.unwrap()
+    }
+}
+
+/// `ORRERY_SLT=name` runs one file; `ORRERY_SLT_COMPLETE=1` writes the results found into the files, for a person to check.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sql_tests() {
+    run_files(|_| async { Box::new(InThisProcess) as Box<dyn Sessions> }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cluster_sql_tests() {
+    run_files(|dir| {
+        let dir = dir.to_path_buf();
+        async move { Box::new(OnCluster::start(&dir).await) as Box<dyn Sessions> }
+    })
+    .await;
+}
+
 /// An interrupt that comes between statements, or while one is planned, is not lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_session_runs_nothing_until_it_is_resumed() {
     let dir = tempfile::tempdir().unwrap();
-    let session = open(&dir.path().join("warehouse")).await;
+    let session = Session::open(options(&dir.path().join("warehouse"))).await.unwrap();
     let tracker = Tracker::default();
     let create = orrery_engine::dialect::split("CREATE TABLE t AS SELECT 1 AS a").unwrap().remove(0);
     session.cancel();

@@ -97,6 +97,8 @@ pub enum Statement {
         /// The condition as written.
         text: String,
     },
+    /// `VACUUM [TABLE] name [RETAIN n HOURS] [FORCE] [DRY RUN]`.
+    Vacuum(Vacuum),
     /// A statement of DataFusion's own that works unchanged (`COPY … TO`).
     DataFusion(Box<DataFusionStatement>),
 }
@@ -202,6 +204,19 @@ pub struct CreateView {
     pub text: String,
 }
 
+/// `VACUUM [TABLE] name [RETAIN n HOURS] [FORCE] [DRY RUN]`.
+#[derive(Debug, Clone)]
+pub struct Vacuum {
+    /// The table.
+    pub name: Name,
+    /// Hours for which files are kept after they were replaced; the table's own retention when absent.
+    pub retain_hours: Option<u64>,
+    /// Even if that is less than the table's own retention.
+    pub force: bool,
+    /// Only list the files.
+    pub dry_run: bool,
+}
+
 /// What `DESCRIBE` is asked for.
 #[derive(Debug, Clone)]
 pub enum Describe {
@@ -265,6 +280,7 @@ impl Statement {
             Statement::Show(_) => "SHOW",
             Statement::Summarize(_) => "SUMMARIZE",
             Statement::Assert { .. } => "ASSERT",
+            Statement::Vacuum(_) => "VACUUM",
             Statement::DataFusion(_) => "COPY",
         }
     }

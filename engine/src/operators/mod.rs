@@ -1,3 +1,6 @@
-//! Physical operators of our own.
+//! Physical operators of our own, and how they travel to other processes.
 
+pub mod codec;
+pub mod compressed_files;
 pub mod deduplicate;
+pub(crate) mod salt;

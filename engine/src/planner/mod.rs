@@ -9,13 +9,14 @@ mod narrow_columns;
 pub mod number_distinct_on_rows;
 mod read_twice;
 pub mod read_utc_without_zone;
+pub mod spread_partitions;
 #[cfg(test)]
 mod testing;
 mod tune;
 
 use std::sync::Arc;
 
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -37,6 +38,11 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.window_functions().get_or_insert_default().extend(orrery_udfs::window_functions());
     let config = builder.config().take().unwrap_or_default();
     builder.with_config(tune(config)).with_optimizer_rules(logical_rules()).with_physical_optimizer_rules(physical_rules())
+}
+
+/// Every function that a session knows, by name, for processes that run plans and never plan: DataFusion's own, nested ones included, and ours.
+pub fn functions() -> SessionState {
+    register(SessionStateBuilder::new().with_default_features()).build()
 }
 
 /// DataFusion's logical rules with ours among them.

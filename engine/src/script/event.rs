@@ -1,9 +1,11 @@
 //! What a run tells its observer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::physical_plan::ExecutionPlan;
 
 use super::Located;
 use crate::Result;
@@ -27,6 +29,11 @@ pub struct Finished {
 pub trait Observer: Send {
     /// A statement begins; `total` counts the statements of the whole run.
     fn started(&mut self, statement: &Located, kind: &'static str, total: usize);
+
+    /// The plan of the statement, where it has one; before it is done.
+    fn planned(&mut self, plan: &Arc<dyn ExecutionPlan>) {
+        let _ = plan;
+    }
 
     /// How far it is; about ten times a second.
     fn progress(&mut self, progress: &Progress);

@@ -17,18 +17,20 @@ use crate::{Error, Result};
 const TICK: Duration = Duration::from_millis(100);
 
 /// How to run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct RunOptions {
     /// Carry out or only plan.
     pub mode: Mode,
     /// The statement to start at, from 1. Those before it are skipped, but for the ones that only prepare the session (`SET`, `USE`,
     /// temporary views and caches), which later statements need.
     pub from: usize,
+    /// Names the run, the same when it is resumed: writes that it has committed are not repeated.
+    pub run_id: Option<String>,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { mode: Mode::Run, from: 1 }
+        Self { mode: Mode::Run, from: 1, run_id: None }
     }
 }
 
@@ -120,6 +122,7 @@ pub async fn run(session: &Session, statements: &[Located], options: RunOptions,
             continue;
         }
         observer.started(located, statement.kind(), statements.len());
+        session.set_statement_key(options.run_id.as_ref().map(|run| format!("{run}/{}", located.number)));
         one(session, located, options.mode, observer).await.map_err(|e| Failure::of(located, e))?;
         report.statements += 1;
     }
@@ -138,6 +141,7 @@ fn prepares_session(statement: &Statement) -> bool {
 async fn one(session: &Session, located: &Located, mode: Mode, observer: &mut dyn Observer) -> Result<()> {
     let started = Instant::now();
     let tracker = Tracker::default();
+    let mut is_told = false;
     let outcome = {
         let mut work = pin!(session.execute(&located.text, mode, &tracker));
         let mut ticks = tokio::time::interval(TICK);
@@ -146,12 +150,14 @@ async fn one(session: &Session, located: &Located, mode: Mode, observer: &mut dy
                 outcome = &mut work => break outcome?,
                 _ = ticks.tick() => {
                     if let Some(progress) = tracker.read() {
+                        tell_plan(&tracker, &mut is_told, observer);
                         observer.progress(&progress);
                     }
                 }
             }
         }
     };
+    tell_plan(&tracker, &mut is_told, observer);
     let mut finished = Finished { summary: String::new(), rows: None, bytes: None, elapsed: Duration::ZERO };
     match outcome {
         Outcome::Rows(stream) => {
@@ -170,6 +176,13 @@ async fn one(session: &Session, located: &Located, mode: Mode, observer: &mut dy
     }
     finished.elapsed = started.elapsed();
     observer.finished(located, &finished)
+}
+
+fn tell_plan(tracker: &Tracker, is_told: &mut bool, observer: &mut dyn Observer) {
+    if !*is_told && let Some(plan) = tracker.plan() {
+        *is_told = true;
+        observer.planned(&plan);
+    }
 }
 
 async fn show(session: &Session, mut stream: SendableRecordBatchStream, tracker: &Tracker, observer: &mut dyn Observer) -> Result<u64> {

@@ -5,12 +5,19 @@ use std::ops::ControlFlow;
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, SelectItem, SetExpr, TableFactor, VisitMut as _, VisitorMut};
 
-use super::{Mode, Outcome, Session, planning};
+use super::{Mode, Outcome, Session, Tracker, planning};
 use crate::dialect::{self, Statement};
 use crate::{Error, Result};
 
 impl Session {
-    pub(super) async fn assert(&self, condition: &Expr, message: Option<&str>, text: &str, mode: Mode) -> Result<Outcome> {
+    pub(super) async fn assert(
+        &self,
+        condition: &Expr,
+        message: Option<&str>,
+        text: &str,
+        mode: Mode,
+        tracker: &Tracker,
+    ) -> Result<Outcome> {
         let state = self.context.state();
         let mut condition = condition.clone();
         let _ = condition.visit(&mut ExistsToCount);
@@ -25,7 +32,7 @@ impl Session {
             self.physical(&plan).await?;
             return Ok(Outcome::Done("plans".to_string()));
         }
-        let values = planning::evaluate(&state, &self.names, vec![condition.clone()]).await?;
+        let values = self.evaluate(vec![condition.clone()], tracker).await?;
         match values.first() {
             Some(ScalarValue::Boolean(Some(true))) => return Ok(Outcome::Done("holds".to_string())),
             Some(ScalarValue::Boolean(_) | ScalarValue::Null) => {}
@@ -37,7 +44,7 @@ impl Session {
         let found = if sides.is_empty() {
             values.first().map(|v| format!("the condition is {}", shown(v)))
         } else {
-            let sides = planning::evaluate(&state, &self.names, sides).await?;
+            let sides = self.evaluate(sides, tracker).await?;
             Some(format!("found {}", sides.iter().map(shown).collect::<Vec<_>>().join(" against ")))
         };
         let what = message.map_or_else(|| format!("assertion failed: {text}"), |m| format!("assertion failed: {m}"));

@@ -4,22 +4,54 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _, execute_stream};
+use datafusion::prelude::SessionContext;
 use futures::TryStreamExt as _;
 use tokio::task::JoinSet;
 
+use super::Tracker;
 use crate::{Blame, Error, Result};
 
 /// Runs physical plans.
 #[async_trait]
 pub trait Backend: Send + Sync {
-    /// Runs a plan and streams its rows; order across partitions is the plan's own, if it has one.
-    async fn stream(&self, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream>;
+    /// Adds what this backend's plans need to a session that is being built, after everything else.
+    fn configure(&self, builder: SessionStateBuilder) -> SessionStateBuilder {
+        builder
+    }
+
+    /// How many partitions a plan should have that reads about `bytes` of files; `None` before that is known, and as an answer where the session's own
+    /// setting holds.
+    fn partitions(&self, bytes: Option<u64>) -> Option<usize> {
+        let _ = bytes;
+        None
+    }
+
+    /// Whether rows on their way into a partitioned table are brought together by partition first when a plan has so many tasks, each of which would write
+    /// a file into every partition.
+    fn spreads_partitions(&self, tasks: usize) -> bool {
+        let _ = tasks;
+        false
+    }
+
+    /// Runs a plan and streams its rows; order across partitions is the plan's own, if it has one. What is learned about the run on the way goes to
+    /// `tracker`. Dropping the future or the stream stops the work.
+    async fn stream(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<SendableRecordBatchStream>;
 
     /// Runs every partition of a plan whose output is small (one row per written file) and returns all of it. Dropping the future stops
     /// the work.
-    async fn run(&self, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Vec<RecordBatch>>;
+    async fn run(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<Vec<RecordBatch>>;
+
+    /// Where and in how many stages and tasks the plan would run, for `EXPLAIN`; `None` if there is nothing to tell beside the plan itself.
+    ///
+    /// # Errors
+    /// The plan cannot be divided into stages.
+    fn describe(&self, plan: &Arc<dyn ExecutionPlan>, session: &SessionContext) -> Result<Option<String>> {
+        let _ = (plan, session);
+        Ok(None)
+    }
 }
 
 /// DataFusion in this process, on all cores, without shuffle files.
@@ -28,12 +60,13 @@ pub struct InProcess;
 
 #[async_trait]
 impl Backend for InProcess {
-    async fn stream(&self, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        Ok(execute_stream(plan, context)?)
+    async fn stream(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, _: &Tracker) -> Result<SendableRecordBatchStream> {
+        Ok(execute_stream(plan, session.task_ctx())?)
     }
 
-    async fn run(&self, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Vec<RecordBatch>> {
+    async fn run(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, _: &Tracker) -> Result<Vec<RecordBatch>> {
         let partitions = plan.output_partitioning().partition_count();
+        let context = session.task_ctx();
         let mut tasks = JoinSet::new();
         for partition in 0..partitions {
             let stream = plan.execute(partition, Arc::clone(&context))?;

@@ -16,23 +16,41 @@ use crate::dialect::{DropRelation, Name, Statement, StatementText};
 use crate::{Blame, Error, Result};
 
 /// The warehouse of a session's caches; its folder goes with the session.
-#[derive(Default)]
 pub(super) struct Scratch {
-    opened: OnceCell<(tempfile::TempDir, Warehouse)>,
+    /// Shared storage, or the local file system.
+    url: Option<String>,
+    opened: OnceCell<(Option<tempfile::TempDir>, Warehouse)>,
     made: AtomicU64,
 }
 
 impl Scratch {
+    pub(super) fn new(url: Option<String>) -> Self {
+        Self { url, opened: OnceCell::new(), made: AtomicU64::new(0) }
+    }
+
+    /// Removes what is on shared storage; a local folder goes by itself.
+    pub(super) async fn remove(&self) {
+        if let Some((None, warehouse)) = self.opened.get()
+            && let Err(error) = warehouse.remove_everything().await
+        {
+            tracing::warn!(scratch = %warehouse.root(), %error, "caches could not be removed");
+        }
+    }
+
     async fn warehouse(&self, dir: &std::path::Path) -> Result<&Warehouse> {
         let (_, warehouse) = self
             .opened
             .get_or_try_init(|| async {
+                if let Some(url) = &self.url {
+                    let url = format!("{}/{}", url.trim_end_matches('/'), uuid::Uuid::new_v4().simple());
+                    return Ok((None, Warehouse::open(&url, HashMap::new()).await?));
+                }
                 let folder = tempfile::Builder::new()
                     .prefix("orrery-cache-")
                     .tempdir_in(dir)
                     .map_err(|e| Error::new(Blame::Storage, format!("cannot make a folder for caches in {}: {e}", dir.display())))?;
                 let warehouse = Warehouse::open(&folder.path().to_string_lossy(), HashMap::new()).await?;
-                Ok::<_, Error>((folder, warehouse))
+                Ok::<_, Error>((Some(folder), warehouse))
             })
             .await?;
         Ok(warehouse)
@@ -81,9 +99,9 @@ impl Session {
         };
         let is_temporary = self.names.temporary(name).is_some();
         if existing && !is_temporary {
-            self.names.put_cached(self.names.resolve(name), table.provider());
+            self.names.put_cached(self.names.resolve(name), self.names.scan(&table));
         } else {
-            self.names.put_temporary(&name.to_string(), Temporary::Rows(table.provider()));
+            self.names.put_temporary(&name.to_string(), Temporary::Rows(self.names.scan(&table)));
         }
         Ok(Outcome::Written { table: format!("cache {name}"), outcome })
     }

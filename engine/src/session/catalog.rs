@@ -16,7 +16,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::Query;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use orrery_lakehouse::{Relation, TableName, Warehouse};
+use orrery_lakehouse::{Relation, ScanOptions, Table, TableName, Warehouse};
 use parking_lot::RwLock;
 
 use super::planning;
@@ -74,6 +74,7 @@ pub(crate) struct Names {
     warehouse: Warehouse,
     own: RwLock<Own>,
     state: OnceLock<Weak<RwLock<SessionState>>>,
+    scan_options: OnceLock<ScanOptions>,
 }
 
 impl fmt::Debug for Names {
@@ -85,12 +86,19 @@ impl fmt::Debug for Names {
 impl Names {
     pub(crate) fn new(warehouse: Warehouse, catalog: &str) -> Self {
         let own = Own { catalog: catalog.to_string(), schema: DEFAULT_SCHEMA.to_string(), ..Own::default() };
-        Self { warehouse, own: RwLock::new(own), state: OnceLock::new() }
+        Self { warehouse, own: RwLock::new(own), state: OnceLock::new(), scan_options: OnceLock::new() }
     }
 
     /// Views are planned with the session's functions and settings; the session owns us, so the way back is weak.
     pub(crate) fn attach(&self, context: &SessionContext) {
         let _ = self.state.set(context.state_weak_ref());
+        let view_types = context.state().config_options().execution.parquet.schema_force_view_types;
+        let _ = self.scan_options.set(ScanOptions { view_types });
+    }
+
+    /// A stored table as queries read it: like Parquet files, with strings as views or not.
+    pub(crate) fn scan(&self, table: &Arc<Table>) -> Arc<dyn TableProvider> {
+        table.provider_with(self.scan_options.get().copied().unwrap_or_default())
     }
 
     pub(crate) fn warehouse(&self) -> &Warehouse {
@@ -221,7 +229,7 @@ impl Names {
     /// The table or stored view behind a full name, whatever the session has under that name.
     pub(crate) async fn stored_relation(&self, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
         match self.warehouse.relation(name).await? {
-            Some(Relation::Table(table)) => Ok(Some(table.provider())),
+            Some(Relation::Table(table)) => Ok(Some(self.scan(&table))),
             Some(Relation::View(definition)) => {
                 let Statement::Query(query) = parse_view(&definition.sql)? else {
                     return Err(Error::data(format!("the view {name} does not hold a query")));

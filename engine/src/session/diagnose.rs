@@ -20,8 +20,10 @@ pub(super) async fn name_file(error: Error, plan: &Arc<dyn ExecutionPlan>, conte
     }
     let mut scans = Vec::new();
     file_scans(plan, &mut scans);
-    for scan in scans {
-        if let Some((path, found)) = culprit(&scan, context).await {
+    for (scan, is_text) in scans {
+        // A scan may also compute, and what fails then is not the file; damaged Parquet is the storage's fault, never the data's.
+        let is_file = |found: &Error| is_text || found.blame == Blame::Storage;
+        if let Some((path, found)) = culprit(&scan, context).await.filter(|(_, found)| is_file(found)) {
             if error.message.contains(&path) {
                 return error;
             }
@@ -31,14 +33,14 @@ pub(super) async fn name_file(error: Error, plan: &Arc<dyn ExecutionPlan>, conte
     error
 }
 
-fn file_scans(plan: &Arc<dyn ExecutionPlan>, scans: &mut Vec<FileScanConfig>) {
+fn file_scans(plan: &Arc<dyn ExecutionPlan>, scans: &mut Vec<(FileScanConfig, bool)>) {
     if let Some(source) = plan.downcast_ref::<DataSourceExec>()
         && let Some(config) = source.data_source().downcast_ref::<FileScanConfig>()
     {
         let textual = config.file_source().downcast_ref::<CsvSource>().is_some();
         let parquet = config.file_source().downcast_ref::<ParquetSource>().is_some();
         if textual || parquet {
-            scans.push(config.clone());
+            scans.push((config.clone(), textual));
         }
     }
     for child in plan.children() {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::sql::sqlparser::ast::Query;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{Expr, Query};
 use orrery_lakehouse::WriteOutcome;
 
+use super::progress::bytes_read;
 use super::rows::stream;
 use super::{Session, Tracker, diagnose, options, planning};
 use crate::dialect::{self, Describe, Name, Statement, StatementText, Variable};
@@ -95,7 +97,7 @@ impl Session {
         match statement {
             Statement::Query(query) => self.query(query.clone(), mode, tracker).await,
             Statement::Explain { analyze, verbose, statement } => self.explain(statement, text, *analyze, *verbose, mode, tracker).await,
-            Statement::SetVariable { name, value } => self.set(name, value, mode).await,
+            Statement::SetVariable { name, value } => self.set(name, value, mode, tracker).await,
             Statement::SetOption { key, value } => self.set_option(key, value),
             Statement::CreateCatalog(create) => self.create_catalog(create, mode).await,
             Statement::DropCatalog(drop) => self.drop_catalog(drop, mode).await,
@@ -115,7 +117,8 @@ impl Session {
             Statement::Describe(Describe::Detail(name)) => self.describe_detail(name).await,
             Statement::Show(show) => self.show(show).await,
             Statement::Summarize(query) => self.summarize(query.clone(), mode, tracker).await,
-            Statement::Assert { condition, message, text } => self.assert(condition, message.as_deref(), text, mode).await,
+            Statement::Assert { condition, message, text } => self.assert(condition, message.as_deref(), text, mode, tracker).await,
+            Statement::Vacuum(vacuum) => self.vacuum(vacuum, mode).await,
             Statement::DataFusion(statement) => {
                 let state = self.context.state();
                 let plan = planning::plan_statement(&state, &self.names, statement.as_ref().clone()).await?;
@@ -136,21 +139,41 @@ impl Session {
             return Ok(Outcome::Done("plans".to_string()));
         }
         tracker.start(&physical);
-        Ok(Outcome::Rows(self.backend.stream(physical, self.context.task_ctx()).await?))
+        Ok(Outcome::Rows(self.backend.stream(physical, &self.context, tracker).await?))
+    }
+
+    /// The values of expressions, which may hold subqueries over any tables.
+    pub(super) async fn evaluate(&self, exprs: Vec<Expr>, tracker: &Tracker) -> Result<Vec<ScalarValue>> {
+        let state = self.context.state();
+        let plan = planning::plan_query(&state, &self.names, planning::select_of(exprs)?).await?;
+        let physical = self.physical(&plan).await?;
+        tracker.start(&physical);
+        planning::values_of(&self.backend.run(physical, &self.context, tracker).await?)
     }
 
     pub(super) async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self.context.state().create_physical_plan(plan).await?)
+        let mut state = self.context.state();
+        let Some(partitions) = self.backend.partitions(None) else { return Ok(state.create_physical_plan(plan).await?) };
+        // How much is read is known once files have been pruned, that is in the physical plan.
+        state.config_mut().options_mut().execution.target_partitions = partitions;
+        let physical = state.create_physical_plan(plan).await?;
+        match self.backend.partitions(Some(bytes_read(&physical))) {
+            Some(better) if better != partitions => {
+                state.config_mut().options_mut().execution.target_partitions = better;
+                Ok(state.create_physical_plan(plan).await?)
+            }
+            _ => Ok(physical),
+        }
     }
 
-    async fn set(&self, name: &str, value: &datafusion::sql::sqlparser::ast::Expr, mode: Mode) -> Result<Outcome> {
+    async fn set(&self, name: &str, value: &Expr, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
         let state = self.context.state();
-        let variable = if mode == Mode::Check && !matches!(value, datafusion::sql::sqlparser::ast::Expr::Value(_)) {
+        let variable = if mode == Mode::Check && !matches!(value, Expr::Value(_)) {
             let query = planning::select_of(vec![value.clone()])?;
             let plan = planning::plan_query(&state, &self.names, query).await?;
             options::sample_value(plan.schema().field(0).data_type())
         } else {
-            let values = planning::evaluate(&state, &self.names, vec![value.clone()]).await?;
+            let values = self.evaluate(vec![value.clone()], tracker).await?;
             let value = values.first().ok_or_else(|| Error::sql("SET takes one value"))?;
             Variable::try_from(value)?
         };

@@ -46,6 +46,7 @@ impl Session {
                     Arc::new(logical.schema().as_arrow().clone()),
                 );
                 request.partition_by.clone_from(&create.partitioned_by);
+                request.properties = create.properties.iter().cloned().collect();
                 self.explain_write(request, logical).await?
             }
             Statement::Insert(insert) => {
@@ -100,20 +101,27 @@ impl Session {
                 .indent(verbose)
                 .to_string(),
         );
+        if let Some(stages) = self.backend.describe(physical, &self.context)? {
+            kinds.push("distribution");
+            plans.push(stages);
+        }
         Self::batch(table(vec![("plan_type", Cells::text(kinds)), ("plan", Cells::text(plans))])?)
     }
 
     /// Runs the plan to its end, drops the rows and shows what each operator measured.
     async fn analyze(&self, physical: Arc<dyn ExecutionPlan>, verbose: bool, tracker: &Tracker) -> Result<Outcome> {
         tracker.start(&physical);
+        tracker.analyze();
         let started = std::time::Instant::now();
-        let mut stream = self.backend.stream(Arc::clone(&physical), self.context.task_ctx()).await?;
+        let mut stream = self.backend.stream(Arc::clone(&physical), &self.context, tracker).await?;
         let mut rows = 0usize;
         while let Some(batch) = stream.try_next().await? {
             rows += batch.num_rows();
         }
         let elapsed = started.elapsed();
-        let plan = if verbose {
+        let plan = if let Some(report) = tracker.report() {
+            report
+        } else if verbose {
             DisplayableExecutionPlan::with_full_metrics(physical.as_ref()).indent(true).to_string()
         } else {
             DisplayableExecutionPlan::with_metrics(physical.as_ref()).indent(false).to_string()

@@ -8,7 +8,6 @@ use futures::TryStreamExt as _;
 use glob::{MatchOptions, Pattern};
 use object_store::ObjectMeta;
 
-use super::runtime;
 use crate::{Blame, Error, Result};
 
 /// `*` and `?` stay within a folder; `**` goes through any number of them.
@@ -53,7 +52,6 @@ impl Place {
     /// glob are left out, as by every engine of this family.
     pub(super) async fn files(&self, state: &SessionState) -> Result<Vec<ObjectMeta>> {
         let store_url = self.url.object_store();
-        runtime::ensure_store(state.runtime_env(), &store_url)?;
         let store = state.runtime_env().object_store(&store_url)?;
         let listed = match &self.glob {
             Some(_) => store.list(Some(self.url.prefix())).map_err(DataFusionError::from).try_collect().await,

@@ -44,6 +44,7 @@ impl Session {
         let write_mode = if insert.overwrite { WriteMode::Overwrite } else { WriteMode::Append };
         let mut request = WriteRequest::new(name.clone(), write_mode, std::sync::Arc::new(plan.schema().as_arrow().clone()));
         request.statement.clone_from(&text.text);
+        request.run_id = self.statement_key();
         let pending = self.warehouse.begin_write(request).await.map_err(|e| Error::from(e).at(position))?;
         Ok((Some(pending), plan))
     }

@@ -23,8 +23,10 @@ mod runtime;
 mod scalar_calls;
 mod show;
 mod summarize;
+mod system_rows;
 mod timestamp_types;
 mod types;
+mod vacuum;
 mod views;
 mod write;
 
@@ -40,7 +42,8 @@ use tokio_util::sync::CancellationToken;
 pub use backend::{Backend, InProcess};
 pub use execute::{Mode, Outcome};
 pub use options::SessionOptions;
-pub use progress::{Progress, Tracker};
+pub use progress::{Progress, Reading, Tasks, Tracker};
+pub use system_rows::append_system_rows;
 pub use types::sql_type_name;
 
 use crate::dialect::{Variable, Variables};
@@ -56,6 +59,7 @@ pub struct Session {
     variables: Mutex<Variables>,
     scratch: cache::Scratch,
     cancel: Mutex<CancellationToken>,
+    statement_key: Mutex<Option<String>>,
 }
 
 impl Session {
@@ -65,6 +69,14 @@ impl Session {
     /// A warehouse location that cannot be understood, a catalog that does not exist, or a scratch directory that cannot be used.
     pub async fn open(options: SessionOptions) -> Result<Self> {
         let warehouse = Warehouse::open(&options.warehouse, options.storage_options.clone()).await?;
+        Self::open_on(warehouse, options, Arc::new(InProcess)).await
+    }
+
+    /// Opens a session on a warehouse that is open already, whose plans another backend runs.
+    ///
+    /// # Errors
+    /// A catalog that does not exist, or a scratch directory that cannot be used.
+    pub async fn open_on(warehouse: Warehouse, options: SessionOptions, backend: Arc<dyn Backend>) -> Result<Self> {
         if !warehouse.catalog_exists(&options.catalog).await? {
             let known = warehouse.catalogs().await?.join(", ");
             return Err(Error::sql(format!("the catalog '{}' does not exist", options.catalog)).hint(format!("catalogs are: {known}")));
@@ -87,7 +99,7 @@ impl Session {
             .with_runtime_env(runtime)
             .with_catalog_list(catalogs)
             .with_type_planner(Arc::new(timestamp_types::TimestampTypes));
-        let context = SessionContext::new_with_state(planner::register(builder).build());
+        let context = SessionContext::new_with_state(backend.configure(planner::register(builder)).build());
         names.attach(&context);
         let mut variables = Variables::default();
         for (name, value) in options.variables {
@@ -97,10 +109,11 @@ impl Session {
             warehouse,
             names,
             context,
-            backend: Arc::new(InProcess),
+            backend,
             variables: Mutex::new(variables),
-            scratch: cache::Scratch::default(),
+            scratch: cache::Scratch::new(options.scratch_url),
             cancel: Mutex::new(CancellationToken::new()),
+            statement_key: Mutex::default(),
         })
     }
 
@@ -127,6 +140,21 @@ impl Session {
     /// Sets a script variable as `SET` does; returns whether it took effect.
     pub fn set_variable(&self, name: &str, value: Variable) -> bool {
         self.variables.lock().set(name, value)
+    }
+
+    /// Names the statement that comes next, the same whenever it is tried again: a write that was committed under that name is recognised and not done
+    /// twice.
+    pub fn set_statement_key(&self, key: Option<String>) {
+        *self.statement_key.lock() = key;
+    }
+
+    pub(crate) fn statement_key(&self) -> Option<String> {
+        self.statement_key.lock().clone()
+    }
+
+    /// Ends the session: its caches are removed. A session that is merely dropped leaves those on shared storage behind.
+    pub async fn close(&self) {
+        self.scratch.remove().await;
     }
 
     /// Stops the statement that runs now; it ends with [`Blame::Interrupted`](crate::Blame::Interrupted) and leaves its tables as they

@@ -26,6 +26,8 @@ pub struct SessionOptions {
     pub memory_limit_bytes: Option<usize>,
     /// Where operators spill to and `CACHE TABLE` keeps its rows; the system's temporary directory when absent.
     pub scratch_dir: Option<PathBuf>,
+    /// URL of a folder that every process that runs tasks can write to, where `CACHE TABLE` keeps its rows; a local folder when absent.
+    pub scratch_url: Option<String>,
 }
 
 impl Default for SessionOptions {
@@ -38,6 +40,7 @@ impl Default for SessionOptions {
             threads: None,
             memory_limit_bytes: None,
             scratch_dir: None,
+            scratch_url: None,
         }
     }
 }

@@ -59,10 +59,14 @@ pub(super) fn select_of(exprs: Vec<Expr>) -> Result<Box<Query>> {
     Ok(query)
 }
 
-/// The values of constant expressions and scalar subqueries.
+/// The values of constant expressions, computed here whatever the backend.
 pub(super) async fn evaluate(state: &SessionState, names: &Names, exprs: Vec<Expr>) -> Result<Vec<ScalarValue>> {
     let plan = plan_query(state, names, select_of(exprs)?).await?;
-    let batches = collect(state, &plan).await?;
+    values_of(&collect(state, &plan).await?)
+}
+
+/// The values of the only row of a result.
+pub(super) fn values_of(batches: &[RecordBatch]) -> Result<Vec<ScalarValue>> {
     let Some(batch) = batches.iter().find(|b| b.num_rows() > 0) else { return Err(Error::data("the expression has no value")) };
     batch.columns().iter().map(|column| ScalarValue::try_from_array(column, 0).map_err(Error::from)).collect()
 }

@@ -1,9 +1,14 @@
 //! How far a running plan is, read from the metrics that its operators keep anyway.
 
+use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use datafusion::common::stats::Precision;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricValue;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
@@ -20,8 +25,36 @@ pub struct Progress {
     pub rows_written: u64,
     /// Bytes written to files.
     pub bytes_written: u64,
+    /// How far the tasks are, where there are tasks.
+    pub tasks: Option<Tasks>,
     /// Since the plan started.
     pub elapsed: Duration,
+}
+
+/// Tasks of a plan that runs on a cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tasks {
+    /// Partitions that are done.
+    pub done: u32,
+    /// Partitions of all stages.
+    pub total: u32,
+    /// Stages that are done.
+    pub stages_done: u32,
+    /// Stages of the plan.
+    pub stages_total: u32,
+}
+
+/// What a backend that runs plans elsewhere knows of one while it runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reading {
+    /// Rows that the scans have delivered in tasks that are done.
+    pub rows_read: u64,
+    /// Rows written to files, likewise.
+    pub rows_written: u64,
+    /// Bytes written to files, likewise.
+    pub bytes_written: u64,
+    /// How far the tasks are.
+    pub tasks: Tasks,
 }
 
 impl Progress {
@@ -47,12 +80,38 @@ struct Running {
 #[derive(Default)]
 pub struct Tracker {
     running: Mutex<Option<Running>>,
+    elsewhere: Mutex<Option<Reading>>,
+    report: Mutex<Option<String>>,
+    is_analyzed: AtomicBool,
 }
 
 impl Tracker {
     pub(crate) fn start(&self, plan: &Arc<dyn ExecutionPlan>) {
         let rows_total = scans(plan).map(|scan| rows_of(scan.as_ref())).sum::<Option<u64>>().filter(|total| *total > 0);
         *self.running.lock() = Some(Running { plan: Arc::clone(plan), rows_total, started: Instant::now() });
+    }
+
+    /// Called by a backend that runs the plan elsewhere, whenever it learns how far it is.
+    pub fn follow(&self, reading: Reading) {
+        *self.elsewhere.lock() = Some(reading);
+    }
+
+    /// Called by a backend that ran the plan elsewhere: what each operator measured, for `EXPLAIN ANALYZE`.
+    pub fn set_report(&self, report: String) {
+        *self.report.lock() = Some(report);
+    }
+
+    /// Whether somebody wants to know what each operator measured.
+    pub fn is_analyzed(&self) -> bool {
+        self.is_analyzed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn analyze(&self) {
+        self.is_analyzed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn report(&self) -> Option<String> {
+        self.report.lock().clone()
     }
 
     /// The plan that runs, or ran last.
@@ -69,6 +128,12 @@ impl Tracker {
             progress.rows_read += scan.metrics().and_then(|m| m.output_rows()).unwrap_or(0) as u64;
         }
         count_written(plan.as_ref(), &mut progress);
+        if let Some(reading) = *self.elsewhere.lock() {
+            progress.rows_read = reading.rows_read;
+            progress.rows_written = reading.rows_written;
+            progress.bytes_written = reading.bytes_written;
+            progress.tasks = Some(reading.tasks);
+        }
         Some(progress)
     }
 }
@@ -87,6 +152,17 @@ fn rows_of(leaf: &dyn ExecutionPlan) -> Option<u64> {
         Precision::Exact(rows) | Precision::Inexact(rows) => Some(rows as u64),
         Precision::Absent => None,
     }
+}
+
+/// Bytes of the files that a plan reads; other sources count as nothing.
+pub(super) fn bytes_read(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    scans(plan)
+        .filter_map(|leaf| leaf.downcast_ref::<DataSourceExec>())
+        .filter_map(|source| (source.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>())
+        .flat_map(|config| &config.file_groups)
+        .flat_map(FileGroup::iter)
+        .map(PartitionedFile::effective_size)
+        .sum()
 }
 
 fn count_written(plan: &dyn ExecutionPlan, progress: &mut Progress) {

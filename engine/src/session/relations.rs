@@ -92,7 +92,7 @@ async fn open(state: &SessionState, names: &Names, request: Request) -> Result<A
                     return Err(Error::unsupported("this table version", name_position(&version)));
                 }
             };
-            Ok(table.provider())
+            Ok(names.scan(&table))
         }
     }
 }

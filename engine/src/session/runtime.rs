@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
-use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use url::Url;
+use orrery_lakehouse::Stores;
 
 use super::SessionOptions;
 use crate::{Blame, Error, Result};
@@ -30,6 +29,7 @@ pub(super) fn build(options: &SessionOptions) -> Result<Arc<RuntimeEnv>> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(limit), top)))
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
+        .with_object_store_registry(Arc::new(Stores::default()))
         .with_object_list_cache_limit(0)
         .build_arc()?;
     Ok(runtime)
@@ -48,24 +48,4 @@ fn machine_memory_bytes() -> Option<usize> {
         (Some(container), Some(machine)) => Some(container.min(machine)),
         (container, machine) => container.or(machine),
     }
-}
-
-/// Makes the object store of `url` known to the runtime, with credentials from the environment.
-///
-/// # Errors
-/// A scheme that no store answers to, or options in the environment that its store refuses.
-pub(super) fn ensure_store(runtime: &RuntimeEnv, url: &ObjectStoreUrl) -> Result<()> {
-    if runtime.object_store(url).is_ok() {
-        return Ok(());
-    }
-    let parsed: &Url = url.as_ref();
-    let options = std::env::vars().filter(|(key, _)| {
-        let key = key.to_ascii_lowercase();
-        ["aws_", "google_", "azure_"].iter().any(|prefix| key.starts_with(prefix))
-    });
-    let (store, _) = object_store::parse_url_opts(parsed, options).map_err(|e| {
-        Error::sql(format!("no object store answers to '{}://': {e}", parsed.scheme())).hint("known schemes: file, s3, gs, az, https")
-    })?;
-    runtime.register_object_store(parsed, Arc::from(store));
-    Ok(())
 }

@@ -36,7 +36,7 @@ impl Session {
             return Ok(Outcome::Done("plans".to_string()));
         }
         tracker.start(&physical);
-        let batches = self.backend.run(physical, self.context.task_ctx()).await?;
+        let batches = self.backend.run(physical, &self.context, tracker).await?;
         let row = batches.iter().find(|b| b.num_rows() == 1).ok_or_else(|| Error::data("SUMMARIZE found no result"))?;
         Self::batch(transpose(row, &names, &types)?)
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast, col};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
 use orrery_lakehouse::{PendingWrite, TableName, WriteMode, WriteOutcome, WriteRequest, delta_schema};
 
 use super::types::{columns_to_schema, same_values};
 use super::{Mode, Outcome, Session, Tracker, planning};
 use crate::dialect::{CreateTable, StatementText};
+use crate::planner::spread_partitions::spread_partitions;
 use crate::{Error, Result};
 
 impl Session {
@@ -48,6 +49,7 @@ impl Session {
         request.properties = create.properties.iter().cloned().collect::<HashMap<_, _>>();
         request.statement.clone_from(&text.text);
         request.has_query = create.query.is_some();
+        request.run_id = self.statement_key();
         let pending = self.warehouse.begin_write(request).await.map_err(|e| Error::from(e).at(create.name.position))?;
         if pending.already_exists() {
             return Ok(Outcome::Done(format!("{name} exists already")));
@@ -65,7 +67,7 @@ impl Session {
         let run = async {
             let physical = self.write_plan(&pending, plan).await?;
             tracker.start(&physical);
-            self.backend.run(physical, self.context.task_ctx()).await
+            self.backend.run(physical, &self.context, tracker).await
         };
         let result = tokio::select! {
             biased;
@@ -82,7 +84,14 @@ impl Session {
     }
 
     pub(super) async fn write_plan(&self, pending: &PendingWrite, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(pending.write_plan(self.physical(plan).await?)?)
+        let mut physical = self.physical(plan).await?;
+        let partition_columns = pending.partition_columns();
+        let tasks = physical.output_partitioning().partition_count();
+        let wanted = pending.gathers_partitions().unwrap_or_else(|| self.backend.spreads_partitions(tasks));
+        if wanted && tasks > 1 && !partition_columns.is_empty() {
+            physical = spread_partitions(physical, &partition_columns)?;
+        }
+        Ok(pending.write_plan(physical)?)
     }
 
     /// A table can only be made in a schema that exists; in a dry run, one that an earlier statement would make counts.

@@ -171,11 +171,11 @@ impl TableLog {
         self.guarded(loading).await
     }
 
-    /// Brings a snapshot up to the newest version, reading only what is new.
-    pub async fn refreshed(&self, snapshot: EagerSnapshot) -> Result<EagerSnapshot> {
+    /// Brings a snapshot up to a version, the newest when none is given, reading only what is new.
+    pub async fn refreshed(&self, snapshot: EagerSnapshot, version: Option<u64>) -> Result<EagerSnapshot> {
         let mut state = DeltaTableState::new(snapshot);
         let updating = async move {
-            state.update(self.delta.as_ref(), None).await?;
+            state.update(self.delta.as_ref(), version).await?;
             Ok(state.snapshot().clone())
         };
         self.guarded(updating).await

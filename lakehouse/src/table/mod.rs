@@ -42,7 +42,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The newest snapshot of a table, read from the store or brought up to date from `cached`; `None` if the log has no commits.
+    /// The newest snapshot of a table at the moment of asking, read from the store or brought up to date from `cached`; `None` if the log has no commits.
     pub(crate) async fn load(log: TableLog, cached: Option<Arc<Table>>) -> Result<Option<Arc<Table>>> {
         if let Some(cached) = cached {
             let commits = log.commits(cached.version()).await?;
@@ -50,16 +50,17 @@ impl Table {
                 if commits.len() == 1 {
                     return Ok(Some(cached));
                 }
-                let snapshot = log.refreshed(cached.snapshot.clone()).await?;
+                let snapshot = log.refreshed(cached.snapshot.clone(), newest(&commits)).await?;
                 return Self::new(log, snapshot, &commits).map(|table| Some(Arc::new(table)));
             }
         }
-        // Listed before reading: should the table be replaced by another in between, the commit file will not match later and it is read again.
+        // Listed before reading, and read at the version listed: should the table be replaced by another in between, the commit file will not match
+        // later and it is read again.
         let commits = log.commits(0).await?;
         if commits.is_empty() && log.checkpoint_versions().await?.is_empty() {
             return Ok(None);
         }
-        let snapshot = log.snapshot(None).await?;
+        let snapshot = log.snapshot(newest(&commits)).await?;
         Self::new(log, snapshot, &commits).map(|table| Some(Arc::new(table)))
     }
 
@@ -208,4 +209,9 @@ impl Table {
     fn invalid_time(&self, message: String) -> Error {
         Error::NotFound(format!("table {} {message}", self.name()))
     }
+}
+
+/// The version that a listing shows as the newest; `None` leaves it to the checkpoint.
+fn newest(commits: &[CommitFile]) -> Option<u64> {
+    commits.last().map(|commit| commit.version)
 }

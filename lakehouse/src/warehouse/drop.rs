@@ -24,6 +24,23 @@ impl Warehouse {
         Ok(true)
     }
 
+    /// Removes everything below the warehouse's root: for scratch warehouses that nobody shares.
+    ///
+    /// # Errors
+    /// The store refuses; what is left can be removed by calling again.
+    pub async fn remove_everything(&self) -> Result<()> {
+        let prefix = self.path(&[])?;
+        delete_objects(self.store().as_ref(), &prefix, |_| true).await?;
+        if let Some(folder) = self.local_folder(&prefix) {
+            match tokio::fs::remove_dir_all(&folder).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(storage_error(prefix.as_ref(), error)),
+            }
+        }
+        Ok(())
+    }
+
     /// Completes a drop that was interrupted. Returns whether there was one.
     pub(crate) async fn finish_drop(&self, name: &TableName) -> Result<bool> {
         let interrupted = self.is_dropped(name).await?;
@@ -77,7 +94,7 @@ impl Warehouse {
         self.remove_empty_folders(&[&name.catalog, &name.schema, &name.table]).await
     }
 
-    fn local_folder(&self, prefix: &Path) -> Option<std::path::PathBuf> {
+    pub(super) fn local_folder(&self, prefix: &Path) -> Option<std::path::PathBuf> {
         let mut url = url::Url::parse("file:///").ok().filter(|_| self.is_local())?;
         url.path_segments_mut().ok()?.pop_if_empty().extend(prefix.parts().map(|part| part.as_ref().to_string()));
         url.to_file_path().ok()

@@ -11,6 +11,7 @@ use object_store::{ObjectStore, ObjectStoreScheme};
 use url::{Position, Url};
 
 use crate::error::{Error, Result, storage_error};
+use crate::stores::environment_settings;
 
 /// An opened location.
 #[derive(Debug)]
@@ -26,9 +27,6 @@ pub(super) struct Location {
     pub local: bool,
 }
 
-/// Prefixes of the environment variables that configure the cloud stores, credentials included.
-const STORE_VARIABLES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
-
 /// Opens a local path or a URL. Errors never repeat `options` or environment values, because they may be secrets.
 pub(super) fn open(location: &str, options: HashMap<String, String>) -> Result<Location> {
     let mut root = parse_root(location)?;
@@ -42,7 +40,7 @@ pub(super) fn open(location: &str, options: HashMap<String, String>) -> Result<L
         ObjectStoreScheme::Local => Arc::new(LocalFileSystem::new()),
         ObjectStoreScheme::Memory => Arc::new(InMemory::new()),
         ObjectStoreScheme::AmazonS3 | ObjectStoreScheme::GoogleCloudStorage | ObjectStoreScheme::MicrosoftAzure if !is_http(&root) => {
-            let settings = environment_settings().into_iter().chain(options);
+            let settings = environment_settings().chain(options);
             let (store, _) = object_store::parse_url_opts(&root, settings).map_err(|error| storage_error(&shown, error))?;
             Arc::from(store)
         }
@@ -84,15 +82,6 @@ fn local_url(path: &std::path::Path) -> Result<Url> {
     }
     Url::from_directory_path(&absolute)
         .map_err(|()| Error::Invalid(format!("{} cannot be a warehouse: it is not a path", absolute.display())))
-}
-
-fn environment_settings() -> Vec<(String, String)> {
-    let known = |name: &str| STORE_VARIABLES.iter().any(|prefix| name.starts_with(prefix));
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| known(name))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value))
-        .collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod listing;
 mod location;
 mod namespaces;
 mod relations;
+mod vacuum;
 mod views;
 
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ use crate::names::TableName;
 use crate::table::Table;
 
 pub use relations::{Relation, RelationEntry, RelationKind};
+pub use vacuum::{Vacuum, VacuumedFile};
 
 /// A handle to a warehouse; cheap to clone. Snapshots are cached behind it.
 #[derive(Debug, Clone)]

@@ -196,10 +196,7 @@ impl PendingWrite {
 
     /// Writes the checkpoint that is due and removes expired log files. Readers can do without either, so failures are only reported.
     async fn maintain_log(&self, version: u64) {
-        let properties = match &self.change {
-            Change::Append(table) | Change::Overwrite(table) => table.properties(),
-            _ => &self.request.properties,
-        };
+        let properties = self.properties();
         if version == 0 || !version.is_multiple_of(properties::checkpoint_interval(properties)) {
             return;
         }

@@ -6,6 +6,7 @@
 
 mod actions;
 mod begin;
+pub mod codec;
 mod commit;
 mod dictionary;
 mod faults;

@@ -61,6 +61,11 @@ impl DeltaWriteExec {
             PlanProperties::new(EquivalenceProperties::new(output_schema()), partitions, EmissionType::Final, Boundedness::Bounded);
         Self { input, spec, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new(), live }
     }
+
+    /// What the tasks are told.
+    pub fn spec(&self) -> &WriteSpec {
+        &self.spec
+    }
 }
 
 impl DisplayAs for DeltaWriteExec {

@@ -1,5 +1,6 @@
 //! A write between its plan and its commit.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -7,7 +8,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::live::LiveTasks;
 use super::operator::DeltaWriteExec;
-use super::properties::target_file_size;
+use super::properties::{self, target_file_size};
 use super::spec::{WriteSpec, stats_columns};
 use super::{WriteOutcome, WriteRequest};
 use crate::error::{Error, Result};
@@ -72,6 +73,25 @@ impl PendingWrite {
         Arc::clone(&self.target)
     }
 
+    /// Places of the partition columns in [`target_schema`](Self::target_schema), in the table's order; empty for a table without partitions.
+    pub fn partition_columns(&self) -> Vec<usize> {
+        let place = |name: &String| self.table_schema.index_of(name).ok().and_then(|at| self.sources.get(at)).copied();
+        self.partition_by.iter().filter_map(place).collect()
+    }
+
+    /// Whether the table wants rows to be brought together by partition before they are written (`delta.autoOptimize.optimizeWrite`); `None` if it leaves
+    /// that to the engine.
+    pub fn gathers_partitions(&self) -> Option<bool> {
+        properties::optimize_write(self.properties())
+    }
+
+    pub(super) fn properties(&self) -> &HashMap<String, String> {
+        match &self.change {
+            Change::Append(table) | Change::Overwrite(table) => table.properties(),
+            _ => &self.request.properties,
+        }
+    }
+
     /// The operator that writes `child`'s partitions, each on its own, and emits one row per file. Its metrics `rows_written`, `bytes_written` and
     /// `files_written` can be read while it runs. The runtime that executes it has to know the store, see [`Warehouse::register_with`].
     pub fn write_plan(&self, child: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -104,10 +124,7 @@ impl PendingWrite {
             Field::new(field.name(), data_type.clone(), field.is_nullable())
         });
         let columns = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let properties = match &self.change {
-            Change::Append(table) | Change::Overwrite(table) => table.properties(),
-            _ => &self.request.properties,
-        };
+        let properties = self.properties();
         let partition_columns: Vec<usize> = self.partition_by.iter().filter_map(|name| columns.index_of(name).ok()).collect();
         let mut spec = WriteSpec {
             store_url: self.warehouse.store_url().as_str().to_string(),

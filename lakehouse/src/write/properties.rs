@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 /// Properties of Delta that have an effect here.
 const HONOURED: &[&str] = &[
     "delta.appendOnly",
+    "delta.autoOptimize.optimizeWrite",
     "delta.checkpointInterval",
     "delta.dataSkippingNumIndexedCols",
     "delta.dataSkippingStatsColumns",
@@ -24,7 +25,9 @@ pub(super) fn check(properties: &HashMap<String, String>) -> Result<()> {
     for (key, value) in properties.iter().filter(|(key, _)| key.starts_with("delta.")) {
         let wrong = |expected: &str| Err(Error::Invalid(format!("the table property {key} has to be {expected}, not {value:?}")));
         match key.as_str() {
-            "delta.appendOnly" | "delta.enableExpiredLogCleanup" if flag(value).is_none() => return wrong("true or false"),
+            "delta.appendOnly" | "delta.autoOptimize.optimizeWrite" | "delta.enableExpiredLogCleanup" if flag(value).is_none() => {
+                return wrong("true or false");
+            }
             "delta.checkpointInterval" if value.trim().parse::<u64>().is_ok_and(|n| n > 0) => {}
             "delta.checkpointInterval" => return wrong("a positive number of commits"),
             "delta.dataSkippingNumIndexedCols" if value.trim().parse::<i64>().is_ok_and(|n| n >= -1) => {}
@@ -43,6 +46,11 @@ pub(super) fn check(properties: &HashMap<String, String>) -> Result<()> {
 /// Whether the table only takes appends.
 pub(super) fn append_only(properties: &HashMap<String, String>) -> bool {
     properties.get("delta.appendOnly").and_then(|value| flag(value)).unwrap_or(false)
+}
+
+/// Whether rows are to be brought together by partition before they are written; `None` leaves it to the engine.
+pub(super) fn optimize_write(properties: &HashMap<String, String>) -> Option<bool> {
+    properties.get("delta.autoOptimize.optimizeWrite").and_then(|value| flag(value))
 }
 
 /// Whether log files past their retention are to be removed.
@@ -102,6 +110,7 @@ mod tests {
         for (key, value) in [
             ("owner", "anything"),
             ("delta.appendOnly", "true"),
+            ("delta.autoOptimize.optimizeWrite", "false"),
             ("delta.checkpointInterval", "5"),
             ("delta.dataSkippingNumIndexedCols", "-1"),
             ("delta.targetFileSize", "64mb"),
@@ -115,6 +124,7 @@ mod tests {
     fn bad_ones_are_named() {
         for (key, value) in [
             ("delta.appendOnly", "maybe"),
+            ("delta.autoOptimize.optimizeWrite", "auto"),
             ("delta.checkpointInterval", "0"),
             ("delta.targetFileSize", "big"),
             ("delta.logRetentionDuration", "a month"),

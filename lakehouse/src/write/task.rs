@@ -53,7 +53,7 @@ pub(super) struct WriteTask {
     splitter: Option<PartitionSplitter>,
     /// By partition values; the single entry of an unpartitioned table has the empty key.
     open: HashMap<Box<[u8]>, OpenPartition>,
-    finished: Vec<FinishedFile>,
+    finished: Finished,
     /// Distinguishes the files of this task, and of another attempt at it, within the write.
     task_id: String,
     next_file: usize,
@@ -74,6 +74,7 @@ impl WriteTask {
         let format = Arc::new(FileFormat::new(spec.file_schema(), spec.stats_columns.clone())?);
         let splitter = PartitionSplitter::new(&spec)?;
         let attempt = uuid::Uuid::new_v4().simple().to_string();
+        let finished = Finished { files: Vec::new(), store: Arc::clone(&store), table_path: spec.table_path.clone(), live: live.clone() };
         Ok(Self {
             input_schema: Arc::clone(&spec.columns),
             spec,
@@ -81,7 +82,7 @@ impl WriteTask {
             format,
             splitter,
             open: HashMap::new(),
-            finished: Vec::new(),
+            finished,
             task_id: format!("{partition:05}-{}", &attempt[..8]),
             next_file: 0,
             progress,
@@ -187,7 +188,7 @@ impl WriteTask {
         drop(timer);
         self.progress.bytes.add(sent as usize);
         self.progress.files.add(1);
-        self.finished.push(finished);
+        self.finished.files.push(finished);
         Ok(())
     }
 
@@ -237,16 +238,46 @@ impl WriteTask {
             self.close(&key).await?;
         }
         self.memory.resize(0);
-        Ok(self.finished)
+        Ok(std::mem::take(&mut self.finished.files))
     }
 
     /// Removes the files that are complete: after an error nobody will commit them. Open ones go when the task is dropped.
-    pub async fn discard(self) {
-        for file in &self.finished {
-            let Ok(path) = Path::parse(format!("{}/{}", self.spec.table_path, file.add.path)) else { continue };
-            if let Err(error) = object_store::ObjectStoreExt::delete(self.store.as_ref(), &path).await {
-                tracing::debug!(error = %store_fault(&path, error), "a file of a failed write could not be removed");
-            }
+    pub async fn discard(mut self) {
+        let files = std::mem::take(&mut self.finished.files);
+        remove(&files, &self.spec.table_path, self.store.as_ref()).await;
+    }
+}
+
+/// Files that are complete and that nobody knows of yet. A task that is dropped before it tells, because it was cancelled, removes them: in another process
+/// than the coordinator's nobody else would.
+struct Finished {
+    files: Vec<FinishedFile>,
+    store: Arc<dyn ObjectStore>,
+    table_path: String,
+    live: LiveTask,
+}
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        let files = std::mem::take(&mut self.files);
+        if files.is_empty() {
+            return;
+        }
+        let (store, table_path, live) = (Arc::clone(&self.store), std::mem::take(&mut self.table_path), self.live.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                remove(&files, &table_path, store.as_ref()).await;
+                drop(live);
+            });
+        }
+    }
+}
+
+async fn remove(files: &[FinishedFile], table_path: &str, store: &dyn ObjectStore) {
+    for file in files {
+        let Ok(path) = Path::parse(format!("{table_path}/{}", file.add.path)) else { continue };
+        if let Err(error) = object_store::ObjectStoreExt::delete(store, &path).await {
+            tracing::debug!(error = %store_fault(&path, error), "a file of a failed write could not be removed");
         }
     }
 }

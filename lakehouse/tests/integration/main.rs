@@ -14,4 +14,5 @@ mod pruning;
 mod random;
 mod statistics;
 mod support;
+mod vacuum;
 mod writes;

@@ -4,6 +4,7 @@
 mod create;
 mod look;
 mod pieces;
+mod upkeep;
 
 use datafusion::sql::parser::{CopyToSource, DFParserBuilder};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Query};
@@ -66,6 +67,7 @@ impl StatementParser<'_> {
             "SUMMARIZE" => self.summarize(),
             "ASSERT" => self.assert(),
             "COPY" => self.copy(),
+            "VACUUM" => self.vacuum(),
             _ => self.refuse(&first),
         }
     }
@@ -76,7 +78,7 @@ impl StatementParser<'_> {
         match self.sql.parse_statement() {
             Ok(_) => Err(Error::unsupported(format!("the statement {}", self.leading_words()), position)),
             Err(_) => Err(Error::sql(format!("'{}' does not begin a statement that Orrery knows", first.token)).at(position).hint(
-                "statements begin with SELECT, WITH, CREATE, INSERT, DROP, SET, USE, SHOW, DESCRIBE, EXPLAIN, CACHE, SUMMARIZE, ASSERT or COPY",
+                "statements begin with SELECT, WITH, CREATE, INSERT, DROP, SET, USE, SHOW, DESCRIBE, EXPLAIN, CACHE, SUMMARIZE, ASSERT, COPY or VACUUM",
             )),
         }
     }

@@ -46,7 +46,7 @@ pub(super) struct Repeats {
 }
 
 impl Repeats {
-    fn from_hashes(hashes: &[u64]) -> Self {
+    pub(super) fn from_hashes(hashes: &[u64]) -> Self {
         let places = if hashes.is_empty() { 0 } else { (hashes.len() * 4).next_power_of_two() };
         let mut set = Self { places: vec![0; places], len: 0 };
         for hash in hashes {
@@ -143,19 +143,19 @@ async fn read_partition(
 }
 
 /// The hashes of one partition, by their high bits.
-struct Buckets {
+pub(super) struct Buckets {
     blocks: Vec<Vec<Vec<u64>>>,
     rows: usize,
     reservation: MemoryReservation,
 }
 
 impl Buckets {
-    fn new(reservation: MemoryReservation) -> Self {
+    pub(super) fn new(reservation: MemoryReservation) -> Self {
         Self { blocks: (0..BUCKETS).map(|_| Vec::new()).collect(), rows: 0, reservation }
     }
 
     /// Adds hashes; false if the memory pool refuses the room for them.
-    fn add(&mut self, hashes: &[u64]) -> bool {
+    pub(super) fn add(&mut self, hashes: &[u64]) -> bool {
         let mut new_blocks = 0;
         for hash in hashes {
             let blocks = &mut self.blocks[(hash >> (64 - BUCKET_BITS)) as usize];
@@ -171,6 +171,22 @@ impl Buckets {
         }
         self.rows += hashes.len();
         self.reservation.try_grow(new_blocks * BLOCK_BYTES).is_ok()
+    }
+
+    /// Number of hashes.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Every hash that occurs more than once.
+    pub(super) async fn repeated(self) -> Vec<u64> {
+        let (mut found, mut table) = (Vec::new(), Vec::new());
+        for bucket in &self.blocks {
+            find_in_bucket(&[bucket], &mut table, &mut found);
+            // As in `search`: a bucket takes a millisecond at most.
+            tokio::task::yield_now().await;
+        }
+        found
     }
 
     /// How many of the hashes occurred before.

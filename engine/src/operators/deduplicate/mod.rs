@@ -16,12 +16,15 @@
 //!
 //! If repetitions turn out to be common, or memory is too short for 64 bits per row, the third child gets the whole input.
 //!
-//! All partitions of one run share what the first pass found, so they must be executed in one process.
+//! All partitions of one run share what the first pass found, so they must be executed in one process. [`in_stages`] is the same for several.
 
 mod aside;
 mod find;
+pub mod in_stages;
+pub(crate) mod key_hashes;
 mod repeated_rows;
 mod split;
+pub(crate) mod split_repeated;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

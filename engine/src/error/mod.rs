@@ -1,11 +1,15 @@
 //! Errors by blame: whose doing it is, where in the script it stands, what was found and what would be right.
 
+mod wire;
+
 use std::fmt;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 use orrery_lakehouse::Error as LakehouseError;
+
+pub use wire::WireError;
 
 /// Result of the engine's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -19,6 +23,8 @@ pub enum Blame {
     Data,
     /// Files, directories or object stores: missing, damaged, full or not permitted.
     Storage,
+    /// The cluster: no executors, lost ones, or nodes that cannot reach each other.
+    Cluster,
     /// The memory budget, or another limit of the machine, was reached.
     Resources,
     /// The user or the operator stopped it.
@@ -28,12 +34,16 @@ pub enum Blame {
 }
 
 impl Blame {
+    /// Every blame.
+    pub const ALL: [Blame; 7] = [Blame::Sql, Blame::Data, Blame::Storage, Blame::Cluster, Blame::Resources, Blame::Interrupted, Blame::Bug];
+
     /// One lower-case word for messages and event records.
     pub fn as_str(self) -> &'static str {
         match self {
             Blame::Sql => "sql",
             Blame::Data => "data",
             Blame::Storage => "storage",
+            Blame::Cluster => "cluster",
             Blame::Resources => "resources",
             Blame::Interrupted => "interrupted",
             Blame::Bug => "bug",
@@ -165,6 +175,30 @@ impl From<ArrowError> for Error {
     }
 }
 
+impl Error {
+    /// The same as conversion from an owned error, for one that is shared.
+    pub fn of_arrow(error: &ArrowError) -> Self {
+        match error {
+            ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
+                Some(inner) => classify_ref(inner),
+                None => Self::new(Blame::Data, inner.to_string()),
+            },
+            ArrowError::IoError(message, _) => Self::new(Blame::Storage, message),
+            ArrowError::MemoryError(message) => Self::new(Blame::Resources, message),
+            ArrowError::CastError(message)
+            | ArrowError::ParseError(message)
+            | ArrowError::CsvError(message)
+            | ArrowError::JsonError(message) => Self::data(message),
+            other => Self::data(other.to_string()),
+        }
+    }
+
+    /// The same as conversion from an owned error, for one that is shared.
+    pub fn of_datafusion(error: &DataFusionError) -> Self {
+        classify_ref(error)
+    }
+}
+
 /// The blame of a DataFusion error is that of its innermost cause.
 fn classify(error: DataFusionError) -> Error {
     match error {
@@ -198,13 +232,7 @@ fn classify_external(inner: Box<dyn std::error::Error + Send + Sync>) -> Error {
 fn classify_arrow(error: ArrowError) -> Error {
     match error {
         ArrowError::ExternalError(inner) => classify_external(inner),
-        ArrowError::IoError(message, _) => Error::new(Blame::Storage, message),
-        ArrowError::MemoryError(message) => Error::new(Blame::Resources, message),
-        ArrowError::CastError(message)
-        | ArrowError::ParseError(message)
-        | ArrowError::CsvError(message)
-        | ArrowError::JsonError(message) => Error::data(message),
-        other => Error::data(other.to_string()),
+        other => Error::of_arrow(&other),
     }
 }
 
@@ -222,6 +250,15 @@ fn classify_ref(error: &DataFusionError) -> Error {
         DataFusionError::Internal(_) | DataFusionError::Substrait(_) => Blame::Bug,
         DataFusionError::ExecutionJoin(inner) if inner.is_cancelled() => return Error::interrupted(),
         DataFusionError::ExecutionJoin(_) => Blame::Bug,
+        DataFusionError::ArrowError(inner, _) => return Error::of_arrow(inner),
+        DataFusionError::Collection(errors) if !errors.is_empty() => return classify_ref(&errors[0]),
+        DataFusionError::External(inner) if inner.is::<Error>() || inner.is::<DataFusionError>() => {
+            return match (inner.downcast_ref::<Error>(), inner.downcast_ref::<DataFusionError>()) {
+                (Some(error), _) => Error { blame: error.blame, message: error.message.clone(), position: None, hint: error.hint.clone() },
+                (None, Some(inner)) => classify_ref(inner),
+                (None, None) => Error::new(Blame::Bug, text),
+            };
+        }
         DataFusionError::External(inner) => match inner.downcast_ref::<LakehouseError>() {
             Some(LakehouseError::Damaged { .. } | LakehouseError::Storage { .. } | LakehouseError::Conflict(_)) => Blame::Storage,
             Some(LakehouseError::Engine(inner)) => return classify_ref(inner),

@@ -1,0 +1,55 @@
+//! `orrery scheduler` and `orrery executor`.
+
+use std::io::IsTerminal as _;
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{LogFormat, Server};
+use crate::{exit, session};
+
+/// Runs a scheduler until it is told to stop; returns the exit code.
+pub(crate) async fn scheduler(server: Server<orrery_scheduler::Settings>) -> u8 {
+    if let Err(code) = start_log(&server) {
+        return code;
+    }
+    let stop = async {
+        if let Err(error) = session::interrupt().await {
+            tracing::warn!(%error, "signals cannot be received; stop the process to stop the scheduler");
+            std::future::pending::<()>().await;
+        }
+    };
+    report(orrery_scheduler::serve(server.settings, stop).await)
+}
+
+/// Runs an executor until it is told to stop; returns the exit code.
+pub(crate) async fn executor(server: Server<orrery_executor::Settings>) -> u8 {
+    if let Err(code) = start_log(&server) {
+        return code;
+    }
+    report(orrery_executor::serve(server.settings).await)
+}
+
+fn report<E: std::error::Error>(outcome: Result<(), E>) -> u8 {
+    match outcome {
+        Ok(()) => exit::DONE,
+        Err(error) => {
+            tracing::error!("{error}");
+            eprintln!("error: {error}");
+            exit::FAILED
+        }
+    }
+}
+
+fn start_log<S: Args>(server: &Server<S>) -> Result<(), u8> {
+    let filter = EnvFilter::try_new(&server.log).map_err(|error| {
+        eprintln!("error: --log {}: {error}", server.log);
+        exit::USAGE
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    match server.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! Physical operators on the wire: ours by their own codecs, everything else by the codec beneath.
+//!
+//! A payload of ours is `MAGIC`, the operator's name, a zero byte and what the operator's own codec wrote. This is the one list of operators that can leave
+//! the process; coordinator and executors use the same.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use datafusion::common::{Result, internal_datafusion_err, internal_err};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_common::physical_expr::proto_decode::PhysicalExprDecodeCtx;
+use datafusion::physical_expr_common::physical_expr::proto_encode::PhysicalExprEncodeCtx;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use orrery_lakehouse::write_codec;
+
+use super::compressed_files;
+use super::deduplicate::{key_hashes, split_repeated};
+use super::salt;
+
+/// Begins every payload of ours; no protobuf message starts with these bytes.
+const MAGIC: &[u8] = b"\xffORRERY1";
+
+/// Writes an operator's payload if it is the codec's own.
+type Encode = fn(&Arc<dyn ExecutionPlan>) -> Result<Option<Vec<u8>>>;
+/// Reads what the same codec wrote, over inputs that have been read already.
+type Decode = fn(&[u8], &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>>;
+
+/// Every operator of ours that tasks of a cluster may run.
+const OPERATORS: &[(&str, Encode, Decode)] = &[
+    ("CompressedFilesExec", |plan| Ok(compressed_files::codec::encode(plan)), compressed_files::codec::decode),
+    ("DeltaWriteExec", write_codec::encode_operator, write_codec::decode_operator),
+    ("KeyHashesExec", |plan| Ok(key_hashes::codec::encode(plan, "KeyHashesExec")), |_, inputs| key_hashes::codec::decode_hash(inputs)),
+    (
+        "RepeatedHashesExec",
+        |plan| Ok(key_hashes::codec::encode(plan, "RepeatedHashesExec")),
+        |_, inputs| key_hashes::codec::decode_find(inputs),
+    ),
+    ("SaltExec", |plan| Ok(salt::codec::encode(plan)), salt::codec::decode),
+    ("SplitRepeatedExec", |plan| Ok(split_repeated::codec::encode(plan)), split_repeated::codec::decode),
+];
+
+/// Names of the operators that can be shipped.
+pub fn shippable_operators() -> impl Iterator<Item = &'static str> {
+    OPERATORS.iter().map(|(name, _, _)| *name)
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct OperatorCodec {
+    beneath: Arc<dyn PhysicalExtensionCodec>,
+}
+
+impl OperatorCodec {
+    /// A codec that leaves what is not ours to `beneath`.
+    pub fn over(beneath: Arc<dyn PhysicalExtensionCodec>) -> Self {
+        Self { beneath }
+    }
+}
+
+impl PhysicalExtensionCodec for OperatorCodec {
+    fn try_decode(
+        &self,
+        buf: &[u8],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(payload) = buf.strip_prefix(MAGIC) else { return self.beneath.try_decode(buf, inputs, context, converter) };
+        let end = payload.iter().position(|byte| *byte == 0).ok_or_else(|| internal_datafusion_err!("an operator without a name"))?;
+        let (name, bytes) = (&payload[..end], &payload[end + 1..]);
+        let Some((_, _, decode)) = OPERATORS.iter().find(|(known, _, _)| known.as_bytes() == name) else {
+            return internal_err!("the operator {} is not known here; are all nodes of one version?", String::from_utf8_lossy(name));
+        };
+        decode(bytes, inputs)
+    }
+
+    fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>, converter: &dyn PhysicalProtoConverterExtension) -> Result<()> {
+        for (name, encode, _) in OPERATORS {
+            if let Some(bytes) = encode(&node)? {
+                buf.extend_from_slice(MAGIC);
+                buf.extend_from_slice(name.as_bytes());
+                buf.push(0);
+                buf.extend_from_slice(&bytes);
+                return Ok(());
+            }
+        }
+        self.beneath.try_encode(node, buf, converter)
+    }
+
+    fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
+        self.beneath.try_decode_udf(name, buf)
+    }
+
+    fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
+        self.beneath.try_encode_udf(node, buf)
+    }
+
+    fn try_decode_higher_order_function(&self, name: &str, buf: &[u8]) -> Result<Arc<HigherOrderUDF>> {
+        self.beneath.try_decode_higher_order_function(name, buf)
+    }
+
+    fn try_encode_higher_order_function(&self, node: &HigherOrderUDF, buf: &mut Vec<u8>) -> Result<()> {
+        self.beneath.try_encode_higher_order_function(node, buf)
+    }
+
+    fn try_decode_expr(
+        &self,
+        buf: &[u8],
+        inputs: &[Arc<dyn PhysicalExpr>],
+        context: &PhysicalExprDecodeCtx<'_>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        self.beneath.try_decode_expr(buf, inputs, context)
+    }
+
+    fn try_encode_expr(&self, node: &Arc<dyn PhysicalExpr>, buf: &mut Vec<u8>, context: &PhysicalExprEncodeCtx<'_>) -> Result<()> {
+        self.beneath.try_encode_expr(node, buf, context)
+    }
+
+    fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
+        self.beneath.try_decode_udaf(name, buf)
+    }
+
+    fn try_encode_udaf(&self, node: &AggregateUDF, buf: &mut Vec<u8>) -> Result<()> {
+        self.beneath.try_encode_udaf(node, buf)
+    }
+
+    fn try_decode_udwf(&self, name: &str, buf: &[u8]) -> Result<Arc<WindowUDF>> {
+        self.beneath.try_decode_udwf(name, buf)
+    }
+
+    fn try_encode_udwf(&self, node: &WindowUDF, buf: &mut Vec<u8>) -> Result<()> {
+        self.beneath.try_encode_udwf(node, buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::deduplicate::key_hashes::KeyHashesExec;
+    use crate::operators::deduplicate::split_repeated::{Keep, SplitRepeatedExec};
+    use crate::operators::salt::SaltExec;
+    use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use datafusion::physical_plan::displayable;
+    use datafusion::prelude::SessionContext;
+    use datafusion_proto::physical_plan::{AsExecutionPlan as _, DefaultPhysicalExtensionCodec};
+    use datafusion_proto::protobuf::PhysicalPlanNode;
+    use orrery_lakehouse::{TableName, Warehouse, WriteMode, WriteRequest};
+    use std::collections::{BTreeSet, HashMap};
+
+    /// A plan that can travel: the rows come from a file.
+    async fn scan(dir: &std::path::Path) -> (SessionContext, Arc<dyn ExecutionPlan>) {
+        let session = SessionContext::new();
+        let path = dir.join("v.parquet").display().to_string();
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 2, 3]));
+        let batch = RecordBatch::try_from_iter([("v", column)]).unwrap();
+        session.read_batch(batch).unwrap().write_parquet(&path, Default::default(), None).await.unwrap();
+        let plan = session.read_parquet(&path, Default::default()).await.unwrap().create_physical_plan().await.unwrap();
+        (session, plan)
+    }
+
+    #[tokio::test]
+    async fn every_operator_survives_the_wire() {
+        let dir = tempfile::tempdir().unwrap();
+        let (session, input) = scan(dir.path()).await;
+        let warehouse = Warehouse::open(&dir.path().join("w").display().to_string(), HashMap::new()).await.unwrap();
+        let request = WriteRequest::new(TableName::new("dev", "default", "t"), WriteMode::Create, input.schema());
+        let pending = warehouse.begin_write(request).await.unwrap();
+        let hashes: Arc<dyn ExecutionPlan> = Arc::new(KeyHashesExec::hash(Arc::clone(&input)));
+        let plans: Vec<Arc<dyn ExecutionPlan>> = vec![
+            pending.write_plan(Arc::clone(&input)).unwrap(),
+            Arc::clone(&hashes),
+            Arc::new(KeyHashesExec::find(hashes)),
+            Arc::new(SaltExec::new(Arc::clone(&input), vec![0], 77)),
+            Arc::new(SplitRepeatedExec::new(input, Keep::Repeated, vec![0], Arc::new([5, 9].into_iter().collect()))),
+        ];
+        let names: BTreeSet<&str> = plans.iter().map(|plan| plan.name()).collect();
+        assert_eq!(names, shippable_operators().filter(|name| *name != "CompressedFilesExec").collect(), "an operator without a proof");
+        let codec = OperatorCodec::over(Arc::new(DefaultPhysicalExtensionCodec {}));
+        for plan in plans {
+            let mut bytes = Vec::new();
+            PhysicalPlanNode::try_from_physical_plan(Arc::clone(&plan), &codec).unwrap().try_encode(&mut bytes).unwrap();
+            let read = PhysicalPlanNode::try_decode(&bytes).unwrap().try_into_physical_plan(&session.task_ctx(), &codec).unwrap();
+            let text = |plan: &Arc<dyn ExecutionPlan>| displayable(plan.as_ref()).indent(true).to_string();
+            assert_eq!(text(&read), text(&plan));
+            assert_eq!(read.schema(), plan.schema());
+        }
+    }
+
+    #[tokio::test]
+    async fn scans_of_compressed_files_stay_what_they_are() {
+        let session = SessionContext::new();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/fruit.csv.gz");
+        let options = datafusion::prelude::CsvReadOptions::new()
+            .file_extension(".csv.gz")
+            .file_compression_type(datafusion::datasource::file_format::file_compression_type::FileCompressionType::GZIP);
+        let plan = session.read_csv(path, options).await.unwrap().create_physical_plan().await.unwrap();
+        let codec = OperatorCodec::over(Arc::new(DefaultPhysicalExtensionCodec {}));
+        let mut bytes = Vec::new();
+        let marked = compressed_files::mark_compressed_files(Arc::clone(&plan)).unwrap();
+        PhysicalPlanNode::try_from_physical_plan(marked, &codec).unwrap().try_encode(&mut bytes).unwrap();
+        let read = PhysicalPlanNode::try_decode(&bytes).unwrap().try_into_physical_plan(&session.task_ctx(), &codec).unwrap();
+        let rows = |plan| datafusion::physical_plan::collect(plan, session.task_ctx());
+        assert_eq!(rows(read).await.unwrap(), rows(plan).await.unwrap());
+    }
+}

@@ -1,0 +1,96 @@
+//! Rows that the program itself makes, appended to tables of its own in catalog `system`: what ran, and what came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::prelude::SessionContext;
+use orrery_lakehouse::{TableName, Warehouse, WriteMode, WriteOutcome, WriteRequest};
+
+use super::{Backend as _, InProcess, Tracker};
+use crate::{Blame, Result};
+
+/// Times that an append is tried when others write at the same time.
+const ATTEMPTS: u32 = 10;
+const RETRY_AFTER: Duration = Duration::from_millis(20);
+
+/// The catalog of these tables.
+pub const SYSTEM: &str = "system";
+
+/// Appends rows to `system.<schema>.<table>`, which is made if it does not exist. Rows that were appended under the same `key` before are not appended
+/// again.
+///
+/// # Errors
+/// The warehouse cannot be written, or the table has other columns.
+pub async fn append_system_rows(
+    warehouse: &Warehouse,
+    schema: &str,
+    table: &str,
+    comment: &str,
+    rows: RecordBatch,
+    key: &str,
+) -> Result<WriteOutcome> {
+    let name = TableName::new(SYSTEM, schema, table);
+    warehouse.create_catalog(SYSTEM, true, Some("What the program knows of itself")).await?;
+    warehouse.create_schema(SYSTEM, schema, true, None).await?;
+    let context = SessionContext::new();
+    warehouse.register_with(&context.runtime_env());
+    let mut create = WriteRequest::new(name.clone(), WriteMode::CreateIfNotExists, rows.schema());
+    create.comment = Some(comment.to_string());
+    create.has_query = false;
+    let created = warehouse.begin_write(create).await?;
+    if !created.already_exists() {
+        created.commit(Vec::new()).await?;
+    }
+    // Many runs may end at the same time; a key keeps what was appended after all from being appended again.
+    let mut attempt = 1;
+    loop {
+        match append(warehouse, &context, &name, &rows, key).await {
+            Err(error) if error.blame == Blame::Storage && attempt < ATTEMPTS => {
+                tokio::time::sleep(RETRY_AFTER * attempt).await;
+                attempt += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn append(warehouse: &Warehouse, context: &SessionContext, name: &TableName, rows: &RecordBatch, key: &str) -> Result<WriteOutcome> {
+    let mut append = WriteRequest::new(name.clone(), WriteMode::Append, rows.schema());
+    append.run_id = Some(key.to_string());
+    let pending = warehouse.begin_write(append).await?;
+    if pending.already_exists() {
+        return Ok(pending.commit(Vec::new()).await?);
+    }
+    let rows = MemorySourceConfig::try_new_exec(&[vec![rows.clone()]], rows.schema(), None)?;
+    let plan = pending.write_plan(rows)?;
+    match InProcess.run(Arc::clone(&plan), context, &Tracker::default()).await {
+        Ok(files) => Ok(pending.commit(files).await?),
+        Err(error) => {
+            pending.abort().await;
+            Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::array::Int64Array;
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use std::collections::HashMap;
+
+    #[tokio::test]
+    async fn appends_once_per_key() {
+        let warehouse = Warehouse::open("memory:///system-rows", HashMap::new()).await.unwrap();
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        let batch = |n: i64| RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(vec![n]))]).unwrap();
+        let append = |n, key| append_system_rows(&warehouse, "query", "runs", "Runs", batch(n), key);
+        let first = append(1, "a").await.unwrap();
+        let again = append(1, "a").await.unwrap();
+        let other = append(2, "b").await.unwrap();
+        assert_eq!((first.version, again.version, other.version), (1, 1, 2));
+        assert_eq!(other.rows, 1);
+    }
+}

@@ -1,0 +1,149 @@
+//! The cluster as a backend of the engine: plans become Ballista jobs, submitted in process.
+//!
+//! Jobs are planned statically: a lost executor costs the tasks it had, and the rewrites that a session's planner made stay as they are. (Ballista's
+//! adaptive planner does not recover from the loss of an executor, and replaces a session's physical rewrites by its own.) What adaptivity would decide is
+//! decided from file statistics before a job starts: the number of partitions, and which side of a join is broadcast.
+
+mod chaos;
+mod deduplicate;
+mod describe;
+mod job;
+mod local;
+mod measure;
+mod report;
+mod results;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ballista_core::extension::{SessionConfigExt as _, SessionConfigHelperExt as _};
+use ballista_core::optimizer::with_ballista_optimizer_rules;
+use ballista_scheduler::cluster::JobState;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionContext;
+use orrery_engine::session::{Backend, InProcess, Tracker};
+use orrery_engine::{Result, planner};
+
+use crate::balance::EvenShares;
+use crate::embed::Ballista;
+use crate::settings::Settings;
+
+pub(crate) use measure::ExecutorShare;
+
+/// Partitions per vcore at most, however large the input: more would only add files and messages.
+const PARTITIONS_PER_VCORE: usize = 8;
+
+/// Tasks from which on a partitioned table is written by partition: with fewer, a second shuffle of all rows costs more than files that are a little smaller.
+const SPREAD_FROM_TASKS: usize = 8;
+
+/// Bytes below which a side of a join is sent to every executor whole.
+const BROADCAST_BELOW_BYTES: usize = 32 << 20;
+
+/// Runs plans on the executors; small ones in the coordinator.
+#[derive(Clone)]
+pub struct Cluster {
+    ballista: Ballista,
+    jobs: Arc<dyn JobState>,
+    vcores: Arc<crate::executors::Executors>,
+    local_limit_bytes: u64,
+    partition_bytes: u64,
+    message_limit_bytes: usize,
+    distribution: Arc<EvenShares>,
+    shares: measure::Shares,
+    chaos: f64,
+}
+
+impl Cluster {
+    pub(crate) fn new(
+        ballista: Ballista,
+        jobs: Arc<dyn JobState>,
+        executors: Arc<crate::executors::Executors>,
+        distribution: Arc<EvenShares>,
+        settings: &Settings,
+    ) -> Self {
+        Self {
+            ballista,
+            jobs,
+            vcores: executors,
+            local_limit_bytes: settings.local_limit.as_u64(),
+            partition_bytes: settings.partition_size.as_u64().max(1),
+            message_limit_bytes: usize::try_from(settings.message_limit.as_u64()).unwrap_or(usize::MAX),
+            distribution,
+            shares: measure::Shares::default(),
+            chaos: settings.chaos,
+        }
+    }
+
+    /// The same cluster for one session, whose statements' shares are counted apart.
+    pub(crate) fn for_session(&self) -> Self {
+        Self { shares: measure::Shares::default(), ..self.clone() }
+    }
+
+    /// What each executor did since this was asked last.
+    pub(crate) fn take_shares(&self) -> Vec<ExecutorShare> {
+        self.shares.take()
+    }
+
+    fn runs_here(&self, plan: &Arc<dyn ExecutionPlan>) -> bool {
+        local::runs_in_coordinator(plan, self.local_limit_bytes)
+    }
+}
+
+#[async_trait]
+impl Backend for Cluster {
+    fn configure(&self, mut builder: SessionStateBuilder) -> SessionStateBuilder {
+        let config = builder.config().take().unwrap_or_default();
+        let mut config = config
+            .with_option_extension(ballista_core::config::BallistaConfig::default())
+            .ballista_restricted_configuration()
+            .with_ballista_grpc_client_max_message_size(self.message_limit_bytes)
+            .with_ballista_broadcast_join_threshold_bytes(BROADCAST_BELOW_BYTES)
+            .with_ballista_adaptive_query_planner(false);
+        let optimizer = &mut config.options_mut().optimizer;
+        // With partitions that follow the data's size, a partition's build side fits; sorting both sides costs several times as much.
+        optimizer.prefer_hash_join = true;
+        optimizer.hash_join_single_partition_threshold = BROADCAST_BELOW_BYTES;
+        let rules = builder.optimizer_rules().take().unwrap_or_else(planner::logical_rules);
+        builder.with_config(config).with_optimizer_rules(with_ballista_optimizer_rules(&rules))
+    }
+
+    fn partitions(&self, bytes: Option<u64>) -> Option<usize> {
+        let vcores = self.vcores.vcores().max(1);
+        let Some(bytes) = bytes else { return Some(vcores) };
+        let by_size = usize::try_from(bytes.div_ceil(self.partition_bytes)).unwrap_or(usize::MAX);
+        // A multiple of the vcores, so that the last round is as full as the others.
+        let rounds = by_size.div_ceil(vcores).clamp(1, PARTITIONS_PER_VCORE);
+        Some(vcores * rounds)
+    }
+
+    fn spreads_partitions(&self, tasks: usize) -> bool {
+        tasks >= SPREAD_FROM_TASKS
+    }
+
+    async fn stream(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<SendableRecordBatchStream> {
+        if self.runs_here(&plan) {
+            return InProcess.stream(plan, session, tracker).await;
+        }
+        let plan = self.deduplicated(plan, session, tracker).await?;
+        let finished = self.run_job(&plan, session, tracker).await?;
+        results::stream(finished, session)
+    }
+
+    async fn run(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<Vec<RecordBatch>> {
+        if self.runs_here(&plan) {
+            return InProcess.run(plan, session, tracker).await;
+        }
+        let plan = self.deduplicated(plan, session, tracker).await?;
+        self.collect_job(&plan, session, tracker).await
+    }
+
+    fn describe(&self, plan: &Arc<dyn ExecutionPlan>, session: &SessionContext) -> Result<Option<String>> {
+        if self.runs_here(plan) {
+            return Ok(Some("in the coordinator: 1 stage, 1 task".to_string()));
+        }
+        describe::stages(&deduplicate::as_if_few_repeat(plan)?, session, self.vcores.vcores().max(1)).map(Some)
+    }
+}

@@ -1,5 +1,6 @@
 //! An executor from start to end: joins the scheduler, runs tasks until it is told to stop, finishes those it has.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ const LEFTOVERS_AFTER_S: u64 = 24 * 3600;
 /// # Errors
 /// A scheduler that cannot be reached or refuses this executor, ports in use, a work directory that cannot be written.
 pub async fn serve(settings: Settings) -> Result<()> {
+    ports_are_free(&settings)?;
     let instance_id = join::join(&settings).await?;
     let (work_dir, _temporary) = work_dir(&settings)?;
     keep_pages_small();
@@ -41,7 +43,7 @@ pub async fn serve(settings: Settings) -> Result<()> {
     let vcores = usize::from(settings.vcores.unwrap_or_else(cores));
     let metrics = Metrics::new(vcores).map_err(|error| Error::Stopped(error.to_string()))?;
     if settings.http_port != 0 {
-        let address = std::net::SocketAddr::new(settings.bind_host, settings.http_port);
+        let address = SocketAddr::new(settings.bind_host, settings.http_port);
         http::start(address, Pages { metrics: metrics.clone(), health: health.clone(), work_dir: work_dir.clone() }).await?;
     }
     tracing::info!(executor = %id, vcores, work_dir = %work_dir.display(), "executor starts");
@@ -51,6 +53,15 @@ pub async fn serve(settings: Settings) -> Result<()> {
     tokio::spawn(join::watch(settings.clone(), instance_id, move || tasks.stop_all()));
     let config = process_config(&settings, id, vcores, &work_dir, health, engine);
     start_executor_process(Arc::new(config)).await.map_err(|error| Error::Stopped(error.to_string()))
+}
+
+/// Ballista opens these ports once the executor has joined, and goes on without them when it cannot.
+fn ports_are_free(settings: &Settings) -> Result<()> {
+    for port in [settings.flight_port, settings.task_port] {
+        let address = SocketAddr::new(settings.bind_host, port);
+        std::net::TcpListener::bind(address).map_err(|error| Error::Listen(address, error))?;
+    }
+    Ok(())
 }
 
 /// Huge pages are cleared whole when a part of them is touched. Tasks allocate and free buffers of all sizes, so that clearing pages took a quarter of the

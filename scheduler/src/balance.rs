@@ -19,6 +19,7 @@ use ballista_scheduler::state::execution_stage::RunningStage;
 use ballista_scheduler::state::task_manager::JobInfoCache;
 use datafusion::common::Result;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use orrery_engine::operators::one_task::OneTaskExec;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -145,11 +146,14 @@ impl EvenShares {
         };
         budgets.sort_by_cached_key(|budget| order(budget, &given));
         if is_collapsed(&stage.plan) {
-            // One task has to see the whole input, and keeps one thread busy.
-            if let Some(budget) = budgets.iter_mut().find(|budget| budget.vcores > 0) {
-                let partitions = stage.pending.next_slice(usize::MAX);
-                *given.entry(budget.executor_id.clone()).or_default() += 1;
-                bound.extend(bind(stage, session, job, budget, partitions, 1));
+            // One task has to see the whole input.
+            let threads = threads(&stage.plan);
+            let useful = |budget: &AvailableVcores| budget.vcores.min(threads);
+            // Of those with most room the first one, that is, the one that had least so far.
+            if let Some(budget) = budgets.iter_mut().rev().max_by_key(|budget| useful(budget)).filter(|budget| budget.vcores > 0) {
+                let (partitions, vcores) = (stage.pending.next_slice(usize::MAX), useful(budget));
+                *given.entry(budget.executor_id.clone()).or_default() += u64::from(vcores);
+                bound.extend(bind(stage, session, job, budget, partitions, vcores));
             }
             return;
         }
@@ -231,6 +235,12 @@ fn is_collapsed(root: &Arc<dyn ExecutionPlan>) -> bool {
         [child] => walk(child),
         _ => false,
     }
+}
+
+/// How many threads a task keeps busy that sees its stage's whole input: one, unless it runs a whole plan.
+fn threads(root: &Arc<dyn ExecutionPlan>) -> u32 {
+    let whole = root.children().first().and_then(|stage| stage.downcast_ref::<OneTaskExec>());
+    whole.map_or(1, |whole| u32::try_from(whole.parallelism()).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -45,6 +45,10 @@ pub struct Settings {
     /// Statements that read less than this run in the scheduler
     #[arg(long, env = "ORRERY_LOCAL_LIMIT", value_name = "SIZE", default_value = "256KB")]
     pub local_limit: ByteSize,
+    /// Statements that read less than this run as one task on one executor, and so does, where there is only one executor, what reads no more than a
+    /// partition size per vcore; 0 to cut all into stages
+    #[arg(long, env = "ORRERY_ONE_TASK_LIMIT", value_name = "SIZE", default_value = "16MB")]
+    pub one_task_limit: ByteSize,
     /// Bytes of input files per partition that are aimed at, within one and eight partitions per vcore
     #[arg(long, env = "ORRERY_PARTITION_SIZE", value_name = "SIZE", default_value = "128MB")]
     pub partition_size: ByteSize,

@@ -1,5 +1,7 @@
 //! A cluster on loopback for tests: a scheduler and executors as processes of their own, on ports of their own, ended by their process ids.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -92,17 +94,33 @@ pub struct Options {
 }
 
 impl Options {
+    /// So many executors. Several of them share the work of every statement; to a lone one whole plans are sent.
     pub fn of(executors: usize) -> Self {
+        // Everything that reads a file goes to the executors: the test data are small.
+        let mut scheduler_args = ["--local-limit", "0B", "--executor-timeout-s", "6"].map(String::from).to_vec();
+        if executors != 1 {
+            scheduler_args.extend(in_stages());
+        }
         Self {
             executors,
             vcores: 2,
-            // Everything that reads a file goes to the executors: the test data are small.
-            scheduler_args: ["--local-limit", "0B", "--executor-timeout-s", "6"].map(String::from).to_vec(),
+            scheduler_args,
             executor_args: ["--heartbeat-s", "1"].map(String::from).to_vec(),
             warehouse: None,
             env: Vec::new(),
         }
     }
+
+    /// As by default: a plan that reads little is not cut into stages.
+    pub fn small_plans_whole(mut self) -> Self {
+        self.scheduler_args.retain(|arg| !in_stages().contains(arg));
+        self
+    }
+}
+
+/// Has every plan cut into stages, however little it reads.
+pub fn in_stages() -> [String; 1] {
+    ["--one-task-limit=0B".to_string()]
 }
 
 /// Where an executor runs; on this host with a folder of its own unless something else is said.
@@ -152,9 +170,11 @@ pub struct Cluster {
     started: usize,
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, below those that the system gives to outgoing connections, which come and go all the time.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let random = || RandomState::new().build_hasher().finish();
+    let mut candidates = std::iter::repeat_with(|| 10_000 + (random() % 22_000) as u16);
+    candidates.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 impl Cluster {

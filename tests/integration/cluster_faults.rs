@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use super::cluster::{Cluster, Options, Place};
+use super::cluster::{Cluster, Options, Place, in_stages};
 use super::cluster_runs::{all_tables, assert_same_tables, embedded};
 use super::data;
 
@@ -68,7 +68,8 @@ fn executors_killed_at_any_moment_change_nothing() {
     for round in 0..rounds() {
         let mut random = Seeded(round);
         let home = undisturbed.home(&format!("round{round}"));
-        let mut cluster = Cluster::start(&home, Options::of(2));
+        let options = if round % 4 == 3 { Options::of(2).small_plans_whole() } else { Options::of(2) };
+        let mut cluster = Cluster::start(&home, options);
         let client = undisturbed.submit(&cluster);
         // Three deaths, each followed by a newcomer, at moments that depend on the seed.
         for _ in 0..3 {
@@ -151,7 +152,9 @@ fn a_full_disk_on_one_executor_leaves_the_work_to_the_other() {
     let undisturbed = Undisturbed::run();
     let home = undisturbed.home("cluster");
     let Some(small) = SmallDisk::mount(&home.join("small"), "64k") else { return };
-    let mut cluster = Cluster::start(&home, Options::of(1));
+    let mut options = Options::of(1);
+    options.scheduler_args.extend(in_stages());
+    let mut cluster = Cluster::start(&home, options);
     cluster.add_executor_at(Place { work_dir: Some(small.folder.clone()), ..Place::default() });
     cluster.wait_for_executors(2);
     let client = undisturbed.submit(&cluster);

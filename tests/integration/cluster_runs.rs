@@ -323,4 +323,13 @@ fn servers_answer_to_those_who_watch_them() {
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("does not answer") || said.contains("is no Orrery scheduler"), "{said}");
+    // So does one whose port is taken.
+    let scheduler = cluster.internal_port().to_string();
+    let refused = super::orrery::command(dir.path())
+        .args(["executor", "--scheduler-port", &scheduler, "--http-port", "0", "--flight-port", &scheduler])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{scheduler}")), "{said}");
 }

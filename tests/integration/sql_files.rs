@@ -13,7 +13,7 @@ use orrery_engine::session::{Mode, Outcome, Session, SessionOptions, Tracker};
 use orrery_scheduler::{Background, Coordinator};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 
-use super::cluster::{Process, free_port, lone_executor};
+use super::cluster::{Process, free_port, in_stages, lone_executor};
 use super::data;
 
 struct Engine {
@@ -183,11 +183,12 @@ struct SchedulerArgs {
 }
 
 impl OnCluster {
-    async fn start(dir: &Path) -> Self {
+    async fn start(dir: &Path, more_args: &[String]) -> Self {
         let port = free_port();
         let (internal_port, warehouse) = (port.to_string(), dir.join("warehouse").display().to_string());
         // Everything that reads a file goes to the executor, however small.
         let args = ["scheduler", "--internal-port", &internal_port, "--warehouse", &warehouse, "--local-limit", "0B"];
+        let args = args.into_iter().map(String::from).chain(more_args.iter().cloned());
         let settings = <SchedulerArgs as clap::Parser>::try_parse_from(args).unwrap().settings;
         let (coordinator, background) = Coordinator::start(&settings).await.unwrap();
         let executor = lone_executor(dir, port, 2);
@@ -214,11 +215,22 @@ async fn sql_tests() {
     run_files(|_| async { Box::new(InThisProcess) as Box<dyn Sessions> }).await;
 }
 
+/// Every plan is cut into stages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cluster_sql_tests() {
+    on_cluster(&in_stages()).await;
+}
+
+/// Whole plans go to the executor, as they do by default where there is only one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cluster_sql_tests_in_one_task() {
+    on_cluster(&[]).await;
+}
+
+async fn on_cluster(more_args: &[String]) {
     run_files(|dir| {
-        let dir = dir.to_path_buf();
-        async move { Box::new(OnCluster::start(&dir).await) as Box<dyn Sessions> }
+        let (dir, more_args) = (dir.to_path_buf(), more_args.to_vec());
+        async move { Box::new(OnCluster::start(&dir, &more_args).await) as Box<dyn Sessions> }
     })
     .await;
 }

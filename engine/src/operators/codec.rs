@@ -16,30 +16,42 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 use orrery_lakehouse::write_codec;
 
-use super::compressed_files;
-use super::deduplicate::{key_hashes, split_repeated};
-use super::salt;
+use super::deduplicate::{self, key_hashes, repeated_rows, split_repeated};
+use super::{compressed_files, one_task, salt};
 
 /// Begins every payload of ours; no protobuf message starts with these bytes.
 const MAGIC: &[u8] = b"\xffORRERY1";
 
 /// Writes an operator's payload if it is the codec's own.
-type Encode = fn(&Arc<dyn ExecutionPlan>) -> Result<Option<Vec<u8>>>;
-/// Reads what the same codec wrote, over inputs that have been read already.
-type Decode = fn(&[u8], &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>>;
+type Encode = fn(&Arc<dyn ExecutionPlan>, &OperatorCodec) -> Result<Option<Vec<u8>>>;
+/// Reads what the same codec wrote.
+type Decode = fn(Payload<'_>) -> Result<Arc<dyn ExecutionPlan>>;
+
+/// What the codec of an operator reads.
+struct Payload<'a> {
+    bytes: &'a [u8],
+    /// The operator's inputs, which have been read already.
+    inputs: &'a [Arc<dyn ExecutionPlan>],
+    context: &'a TaskContext,
+    /// Reads plans within the payload.
+    codec: &'a OperatorCodec,
+}
 
 /// Every operator of ours that tasks of a cluster may run.
 const OPERATORS: &[(&str, Encode, Decode)] = &[
-    ("CompressedFilesExec", |plan| Ok(compressed_files::codec::encode(plan)), compressed_files::codec::decode),
-    ("DeltaWriteExec", write_codec::encode_operator, write_codec::decode_operator),
-    ("KeyHashesExec", |plan| Ok(key_hashes::codec::encode(plan, "KeyHashesExec")), |_, inputs| key_hashes::codec::decode_hash(inputs)),
+    ("CompressedFilesExec", |plan, _| Ok(compressed_files::codec::encode(plan)), |p| compressed_files::codec::decode(p.bytes, p.inputs)),
+    ("DeduplicateExec", |plan, _| Ok(deduplicate::codec::encode(plan)), |p| deduplicate::codec::decode(p.bytes, p.inputs)),
+    ("DeltaWriteExec", |plan, _| write_codec::encode_operator(plan), |p| write_codec::decode_operator(p.bytes, p.inputs)),
+    ("KeyHashesExec", |plan, _| Ok(key_hashes::codec::encode(plan, "KeyHashesExec")), |p| key_hashes::codec::decode_hash(p.inputs)),
+    ("OneTaskExec", |plan, codec| one_task::codec::encode(plan, codec), |p| one_task::codec::decode(p.bytes, p.context, p.codec)),
     (
         "RepeatedHashesExec",
-        |plan| Ok(key_hashes::codec::encode(plan, "RepeatedHashesExec")),
-        |_, inputs| key_hashes::codec::decode_find(inputs),
+        |plan, _| Ok(key_hashes::codec::encode(plan, "RepeatedHashesExec")),
+        |p| key_hashes::codec::decode_find(p.inputs),
     ),
-    ("SaltExec", |plan| Ok(salt::codec::encode(plan)), salt::codec::decode),
-    ("SplitRepeatedExec", |plan| Ok(split_repeated::codec::encode(plan)), split_repeated::codec::decode),
+    ("RepeatedRowsExec", |plan, _| repeated_rows::codec::encode(plan), |p| repeated_rows::codec::decode(p.bytes)),
+    ("SaltExec", |plan, _| Ok(salt::codec::encode(plan)), |p| salt::codec::decode(p.bytes, p.inputs)),
+    ("SplitRepeatedExec", |plan, _| Ok(split_repeated::codec::encode(plan)), |p| split_repeated::codec::decode(p.bytes, p.inputs)),
 ];
 
 /// Names of the operators that can be shipped.
@@ -74,12 +86,12 @@ impl PhysicalExtensionCodec for OperatorCodec {
         let Some((_, _, decode)) = OPERATORS.iter().find(|(known, _, _)| known.as_bytes() == name) else {
             return internal_err!("the operator {} is not known here; are all nodes of one version?", String::from_utf8_lossy(name));
         };
-        decode(bytes, inputs)
+        decode(Payload { bytes, inputs, context, codec: self })
     }
 
     fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>, converter: &dyn PhysicalProtoConverterExtension) -> Result<()> {
         for (name, encode, _) in OPERATORS {
-            if let Some(bytes) = encode(&node)? {
+            if let Some(bytes) = encode(&node, self)? {
                 buf.extend_from_slice(MAGIC);
                 buf.extend_from_slice(name.as_bytes());
                 buf.push(0);
@@ -141,9 +153,16 @@ mod tests {
     use super::*;
     use crate::operators::deduplicate::key_hashes::KeyHashesExec;
     use crate::operators::deduplicate::split_repeated::{Keep, SplitRepeatedExec};
+    use crate::operators::deduplicate::{DeduplicateExec, RepeatedRowsExec};
+    use crate::operators::one_task::OneTaskExec;
     use crate::operators::salt::SaltExec;
-    use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
-    use datafusion::physical_plan::displayable;
+    use datafusion::arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
+    use datafusion::arrow::datatypes::Int64Type;
+    use datafusion::physical_expr::expressions::Column;
+    use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
+    use datafusion::physical_plan::execution_plan::reset_plan_states;
+    use datafusion::physical_plan::repartition::RepartitionExec;
+    use datafusion::physical_plan::{Partitioning, collect, displayable};
     use datafusion::prelude::SessionContext;
     use datafusion_proto::physical_plan::{AsExecutionPlan as _, DefaultPhysicalExtensionCodec};
     use datafusion_proto::protobuf::PhysicalPlanNode;
@@ -174,10 +193,16 @@ mod tests {
             Arc::clone(&hashes),
             Arc::new(KeyHashesExec::find(hashes)),
             Arc::new(SaltExec::new(Arc::clone(&input), vec![0], 77)),
-            Arc::new(SplitRepeatedExec::new(input, Keep::Repeated, vec![0], Arc::new([5, 9].into_iter().collect()))),
+            Arc::new(SplitRepeatedExec::new(Arc::clone(&input), Keep::Repeated, vec![0], Arc::new([5, 9].into_iter().collect()))),
+            Arc::new(RepeatedRowsExec::new(input.schema(), 3)),
+            deduplicated(&input),
         ];
         let names: BTreeSet<&str> = plans.iter().map(|plan| plan.name()).collect();
-        assert_eq!(names, shippable_operators().filter(|name| *name != "CompressedFilesExec").collect(), "an operator without a proof");
+        assert_eq!(
+            names,
+            shippable_operators().filter(|name| !["CompressedFilesExec", "OneTaskExec"].contains(name)).collect(),
+            "an operator without a proof"
+        );
         let codec = OperatorCodec::over(Arc::new(DefaultPhysicalExtensionCodec {}));
         for plan in plans {
             let mut bytes = Vec::new();
@@ -187,6 +212,38 @@ mod tests {
             assert_eq!(text(&read), text(&plan));
             assert_eq!(read.schema(), plan.schema());
         }
+    }
+
+    /// One row of each value of the only column.
+    fn deduplicated(input: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        let rows: Arc<dyn ExecutionPlan> = Arc::new(RepeatedRowsExec::new(input.schema(), 2));
+        let keys = vec![(Arc::new(Column::new("v", 0)) as Arc<dyn PhysicalExpr>, "v".to_string())];
+        let by_key = Partitioning::Hash(vec![Arc::clone(&keys[0].0)], 2);
+        let together: Arc<dyn ExecutionPlan> = Arc::new(RepartitionExec::try_new(rows, by_key).unwrap());
+        let mode = AggregateMode::SinglePartitioned;
+        let keep_one = AggregateExec::try_new(mode, PhysicalGroupBy::new_single(keys.clone()), vec![], vec![], together, input.schema());
+        let read_anew = reset_plan_states(Arc::clone(input)).unwrap();
+        let keys = keys.into_iter().map(|(key, _)| key).collect();
+        Arc::new(DeduplicateExec::try_new(Arc::clone(input), read_anew, Arc::new(keep_one.unwrap()), keys).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_whole_plan_travels_within_one_operator() {
+        let dir = tempfile::tempdir().unwrap();
+        let (session, input) = scan(dir.path()).await;
+        let plan = deduplicated(&input);
+        assert!(OneTaskExec::can_hold(&plan));
+        let hidden: Arc<dyn ExecutionPlan> = Arc::new(OneTaskExec::over(plan));
+        assert!(hidden.children().is_empty());
+        let codec = OperatorCodec::over(Arc::new(DefaultPhysicalExtensionCodec {}));
+        let mut bytes = Vec::new();
+        PhysicalPlanNode::try_from_physical_plan(hidden, &codec).unwrap().try_encode(&mut bytes).unwrap();
+        let read = PhysicalPlanNode::try_decode(&bytes).unwrap().try_into_physical_plan(&session.task_ctx(), &codec).unwrap();
+        assert_ne!(read.name(), "OneTaskExec");
+        let rows = collect(read, session.task_ctx()).await.unwrap();
+        let mut values: Vec<i64> = rows.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+        values.sort_unstable();
+        assert_eq!(values, [1, 2, 3]);
     }
 
     #[tokio::test]

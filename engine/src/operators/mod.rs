@@ -3,4 +3,5 @@
 pub mod codec;
 pub mod compressed_files;
 pub mod deduplicate;
+pub mod one_task;
 pub(crate) mod salt;

@@ -11,7 +11,13 @@ use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::prelude::SessionContext;
 use orrery_engine::{Blame, Error, Result};
 
-/// See the module documentation.
+/// A plan that one task runs.
+pub(super) fn one_task(plan: &Arc<dyn ExecutionPlan>) -> String {
+    let plan = DisplayableExecutionPlan::new(plan.as_ref()).indent(false).to_string();
+    format!("on the cluster: 1 stage, 1 task, which runs the whole plan\n{}", plan.trim_end())
+}
+
+/// A plan that is cut into stages.
 ///
 /// # Errors
 /// A plan that cannot be cut into stages.

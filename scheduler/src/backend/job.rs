@@ -13,7 +13,6 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt as _;
-use orrery_engine::operators::compressed_files::mark_compressed_files;
 use orrery_engine::session::Tracker;
 use orrery_engine::{Blame, Error, Result, WireError};
 use tokio::sync::mpsc;
@@ -72,7 +71,7 @@ impl Cluster {
 
     async fn try_job(&self, plan: &Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<Finished, Failure> {
         self.wait_for_executors().await?;
-        let plan = &mark_compressed_files(super::chaos::with_faults(Arc::clone(plan), self.chaos)?).map_err(Error::from)?;
+        let plan = &self.shippable(Arc::clone(plan))?;
         let (sender, mut states) = mpsc::channel(STATES);
         let session = Arc::new(self.job_session(session).map_err(Error::from)?);
         let submitted = self.ballista.submit_physical_plan("statement", session, Arc::clone(plan), Some(sender)).await;

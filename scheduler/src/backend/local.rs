@@ -23,6 +23,12 @@ pub(super) fn runs_in_coordinator(plan: &Arc<dyn ExecutionPlan>, limit: u64) -> 
     is_bound_here(plan, &mut bytes) || bytes < limit
 }
 
+/// How much the files and rows in memory have that a plan reads.
+pub(super) fn bytes_read(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let children = plan.children();
+    if children.is_empty() { leaf_bytes(plan).unwrap_or(0) } else { children.into_iter().map(bytes_read).sum() }
+}
+
 fn is_bound_here(plan: &Arc<dyn ExecutionPlan>, bytes: &mut u64) -> bool {
     if ONE_PROCESS_ONLY.contains(&plan.name()) {
         return true;

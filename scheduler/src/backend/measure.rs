@@ -8,6 +8,7 @@ use ballista_scheduler::state::execution_graph::ExecutionGraph;
 use ballista_scheduler::state::execution_stage::{ExecutionStage, TaskInfo};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
+use orrery_engine::operators::one_task::OneTaskExec;
 use orrery_engine::session::Reading;
 use parking_lot::Mutex;
 
@@ -126,14 +127,17 @@ pub(super) fn shares(graph: &dyn ExecutionGraph) -> Vec<ExecutorShare> {
             }
             executor_of.extend(task.global_input_partition_ids.iter().map(|partition| (*partition, executor)));
         }
+        let is_whole = inputs(stage.plan).iter().any(|child| child.is::<OneTaskExec>());
         for (operator, metrics) in operators(&stage) {
             let is_leaf = operator.children().is_empty();
             for (partition, executor) in &executor_of {
                 let Some(share) = shares.get_mut(executor) else { continue };
+                // The partitions within a whole plan are not those of its stage, which has one.
+                let partition = (!is_whole).then_some(*partition);
                 if is_leaf {
-                    share.rows += output_rows(metrics, *partition);
+                    share.rows += output_rows(metrics, partition);
                 }
-                share.bytes += named(metrics, "bytes_written", Some(*partition));
+                share.bytes += named(metrics, "bytes_written", partition);
             }
         }
     }
@@ -156,15 +160,24 @@ pub(super) fn operators<'a>(stage: &StageView<'a>) -> Vec<(&'a Arc<dyn Execution
         if plan.metrics().is_some() {
             found.push(plan);
         }
-        plan.children().into_iter().for_each(|child| walk(child, found));
+        inputs(plan).into_iter().for_each(|child| walk(child, found));
     }
     let mut found = Vec::new();
     walk(stage.plan, &mut found);
     if found.len() == stage.metrics.len() { found.into_iter().zip(stage.metrics).collect() } else { Vec::new() }
 }
 
-fn output_rows(metrics: &MetricsSet, partition: usize) -> u64 {
-    let of_partition = metrics.iter().filter(|metric| metric.partition() == Some(partition));
+/// What an operator runs over, in the stage itself or hidden from the scheduler.
+pub(super) fn inputs(plan: &Arc<dyn ExecutionPlan>) -> Vec<&Arc<dyn ExecutionPlan>> {
+    match plan.downcast_ref::<OneTaskExec>() {
+        Some(one_task) => vec![one_task.plan()],
+        None => plan.children(),
+    }
+}
+
+/// Rows that came out of an operator, from all partitions or from one.
+fn output_rows(metrics: &MetricsSet, partition: Option<usize>) -> u64 {
+    let of_partition = metrics.iter().filter(|metric| partition.is_none() || metric.partition() == partition);
     of_partition
         .map(|metric| match metric.value() {
             MetricValue::OutputRows(rows) => rows.value() as u64,

@@ -24,6 +24,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
+use orrery_engine::operators::compressed_files::mark_compressed_files;
+use orrery_engine::operators::one_task::OneTaskExec;
 use orrery_engine::session::{Backend, InProcess, Tracker};
 use orrery_engine::{Result, planner};
 
@@ -49,6 +51,7 @@ pub struct Cluster {
     jobs: Arc<dyn JobState>,
     vcores: Arc<crate::executors::Executors>,
     local_limit_bytes: u64,
+    one_task_limit_bytes: u64,
     partition_bytes: u64,
     message_limit_bytes: usize,
     distribution: Arc<EvenShares>,
@@ -69,6 +72,7 @@ impl Cluster {
             jobs,
             vcores: executors,
             local_limit_bytes: settings.local_limit.as_u64(),
+            one_task_limit_bytes: settings.one_task_limit.as_u64(),
             partition_bytes: settings.partition_size.as_u64().max(1),
             message_limit_bytes: usize::try_from(settings.message_limit.as_u64()).unwrap_or(usize::MAX),
             distribution,
@@ -89,6 +93,30 @@ impl Cluster {
 
     fn runs_here(&self, plan: &Arc<dyn ExecutionPlan>) -> bool {
         local::runs_in_coordinator(plan, self.local_limit_bytes)
+    }
+
+    /// Whether one task is to run the whole plan: stages would only cost files and messages.
+    fn is_one_task(&self, plan: &Arc<dyn ExecutionPlan>) -> bool {
+        let mut limit = self.one_task_limit_bytes;
+        if limit > 0 && self.vcores.count() == 1 {
+            // As long as a lone executor would do with one round of partitions. What is larger is cut into stages, so that it can be drained, resumed and
+            // joined by other executors half way.
+            limit = limit.max(self.vcores.vcores() as u64 * self.partition_bytes);
+        }
+        local::bytes_read(plan) < limit && OneTaskExec::can_hold(plan)
+    }
+
+    /// What is to be submitted for a plan.
+    async fn job_plan(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<Arc<dyn ExecutionPlan>> {
+        if self.is_one_task(&plan) {
+            return Ok(Arc::new(OneTaskExec::over(self.shippable(plan)?)));
+        }
+        self.deduplicated(plan, session, tracker).await
+    }
+
+    /// The plan with what its scans need to be told on the executors.
+    fn shippable(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(mark_compressed_files(chaos::with_faults(plan, self.chaos)?)?)
     }
 }
 
@@ -127,7 +155,7 @@ impl Backend for Cluster {
         if self.runs_here(&plan) {
             return InProcess.stream(plan, session, tracker).await;
         }
-        let plan = self.deduplicated(plan, session, tracker).await?;
+        let plan = self.job_plan(plan, session, tracker).await?;
         let finished = self.run_job(&plan, session, tracker).await?;
         results::stream(finished, session)
     }
@@ -136,13 +164,16 @@ impl Backend for Cluster {
         if self.runs_here(&plan) {
             return InProcess.run(plan, session, tracker).await;
         }
-        let plan = self.deduplicated(plan, session, tracker).await?;
+        let plan = self.job_plan(plan, session, tracker).await?;
         self.collect_job(&plan, session, tracker).await
     }
 
     fn describe(&self, plan: &Arc<dyn ExecutionPlan>, session: &SessionContext) -> Result<Option<String>> {
         if self.runs_here(plan) {
             return Ok(Some("in the coordinator: 1 stage, 1 task".to_string()));
+        }
+        if self.is_one_task(plan) {
+            return Ok(Some(describe::one_task(plan)));
         }
         describe::stages(&deduplicate::as_if_few_repeat(plan)?, session, self.vcores.vcores().max(1)).map(Some)
     }

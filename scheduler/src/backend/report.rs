@@ -7,7 +7,7 @@ use ballista_scheduler::state::execution_graph::ExecutionGraph;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan};
 
-use super::measure::{StageView, shares, stages, succeeded};
+use super::measure::{StageView, inputs, shares, stages, succeeded};
 
 /// See the module documentation.
 pub(super) fn analysis(graph: &dyn ExecutionGraph) -> String {
@@ -52,7 +52,7 @@ fn operator<'a>(plan: &Arc<dyn ExecutionPlan>, depth: usize, metrics: &mut impl 
         let _ = write!(text, ", metrics=[{set}]");
     }
     text.push('\n');
-    plan.children().into_iter().for_each(|child| operator(child, depth + 1, metrics, text));
+    inputs(plan).into_iter().for_each(|child| operator(child, depth + 1, metrics, text));
 }
 
 struct OneLine<'a>(&'a dyn ExecutionPlan);

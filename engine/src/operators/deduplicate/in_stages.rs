@@ -113,11 +113,6 @@ impl DeduplicateExec {
         });
         Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), plan)?))
     }
-
-    /// The places of the keys among the input's columns, if all of them are columns.
-    fn key_columns(&self) -> Option<Vec<usize>> {
-        self.key_exprs.iter().map(|key| key.downcast_ref::<Column>().map(Column::index)).collect()
-    }
 }
 
 /// The repeated hashes, unless they are many.

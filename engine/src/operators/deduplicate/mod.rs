@@ -22,7 +22,7 @@ mod aside;
 mod find;
 pub mod in_stages;
 pub(crate) mod key_hashes;
-mod repeated_rows;
+pub(crate) mod repeated_rows;
 mod split;
 pub(crate) mod split_repeated;
 
@@ -34,6 +34,7 @@ use arrow::datatypes::Field;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{
@@ -118,6 +119,16 @@ impl DeduplicateExec {
     /// The expressions of which every combination of values is kept once.
     pub fn key_exprs(&self) -> &[Arc<dyn PhysicalExpr>] {
         &self.key_exprs
+    }
+
+    /// Whether the operator has a form for the wire: its keys are columns.
+    pub fn can_travel(&self) -> bool {
+        self.key_columns().is_some()
+    }
+
+    /// The places of the keys among the input's columns, if all of them are columns.
+    fn key_columns(&self) -> Option<Vec<usize>> {
+        self.key_exprs.iter().map(|key| key.downcast_ref::<Column>().map(Column::index)).collect()
     }
 
     fn partitions(&self) -> usize {
@@ -274,5 +285,33 @@ impl ExecutionPlan for DeduplicateExec {
 
     fn cardinality_effect(&self) -> CardinalityEffect {
         CardinalityEffect::LowerEqual
+    }
+}
+
+pub(crate) mod codec {
+    //! The places of the keys among the input's columns, as numbers of eight bytes, little end first. Keys that are no columns do not travel.
+
+    use super::{Arc, Column, DeduplicateExec, ExecutionPlan, PhysicalExpr, Result, internal_err};
+
+    /// The operator's payload; `None` for any other operator.
+    pub(crate) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Option<Vec<u8>> {
+        let columns = plan.downcast_ref::<DeduplicateExec>()?.key_columns()?;
+        Some(columns.into_iter().flat_map(|at| (at as u64).to_le_bytes()).collect())
+    }
+
+    /// The operator of a payload.
+    pub(crate) fn decode(bytes: &[u8], inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>> {
+        let [keys, input, keep_one] = inputs else { return internal_err!("DeduplicateExec has three inputs") };
+        let (columns, rest) = bytes.as_chunks::<8>();
+        let schema = input.schema();
+        let column = |at: &[u8; 8]| {
+            let at = u64::from_le_bytes(*at) as usize;
+            let field = schema.fields().get(at)?;
+            Some(Arc::new(Column::new(field.name(), at)) as Arc<dyn PhysicalExpr>)
+        };
+        let columns: Option<Vec<_>> = columns.iter().map(column).collect();
+        let (Some(columns), true) = (columns, rest.is_empty()) else { return internal_err!("a DeduplicateExec cannot be read") };
+        let (keys, input, keep_one) = (Arc::clone(keys), Arc::clone(input), Arc::clone(keep_one));
+        Ok(Arc::new(DeduplicateExec::try_new(keys, input, keep_one, columns)?))
     }
 }

@@ -130,3 +130,28 @@ impl ExecutionPlan for RepeatedRowsExec {
         }
     }
 }
+
+pub(crate) mod codec {
+    //! The number of partitions, in eight bytes, little end first, and the schema as an Arrow IPC stream without rows.
+
+    use arrow::ipc::reader::StreamReader;
+    use arrow::ipc::writer::StreamWriter;
+
+    use super::{Arc, ExecutionPlan, RepeatedRowsExec, Result, internal_err};
+
+    /// The operator's payload; `None` for any other operator.
+    pub(crate) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Vec<u8>>> {
+        let Some(rows) = plan.downcast_ref::<RepeatedRowsExec>() else { return Ok(None) };
+        let bytes = (rows.partitions() as u64).to_le_bytes().to_vec();
+        let mut writer = StreamWriter::try_new(bytes, rows.schema().as_ref())?;
+        writer.finish()?;
+        Ok(Some(writer.into_inner()?))
+    }
+
+    /// The operator of a payload, without rows.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some((partitions, schema)) = bytes.split_first_chunk::<8>() else { return internal_err!("a RepeatedRowsExec cannot be read") };
+        let schema = StreamReader::try_new(schema, None)?.schema();
+        Ok(Arc::new(RepeatedRowsExec::new(schema, u64::from_le_bytes(*partitions) as usize)))
+    }
+}

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::task_guard::TaskGuardExec;
+use crate::task_pool::TaskPool;
 use crate::unreachable::Unreachable;
 
 /// See the module documentation.
@@ -98,6 +99,7 @@ impl QueryStageExecutor for GuardedStage {
         // Dropped with this future, whether it ends or is aborted.
         let _stop = self.cancelled.clone().drop_guard();
         let mut counted = Counted::start(&self.metrics);
+        let context = TaskPool::within(&context, self.cancelled.clone())?;
         let result = self.stage.execute_query_stage(task_id, context).await.map_err(with_blame);
         if let Some(executor_id) = result.as_ref().err().and_then(not_fetched_from) {
             self.unreachable.tell(executor_id);

@@ -7,7 +7,9 @@ pub mod operators;
 pub mod planner;
 pub mod script;
 pub mod session;
+mod task_pool;
 
 pub use orrery_lakehouse::{Stores, Warehouse};
 
 pub use error::{Blame, Error, Position, Result, WireError};
+pub use task_pool::TaskPool;

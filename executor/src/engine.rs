@@ -16,13 +16,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
-use orrery_engine::{Blame, Error, WireError};
+use orrery_engine::{Blame, Error, TaskPool, WireError};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::task_guard::TaskGuardExec;
-use crate::task_pool::TaskPool;
 use crate::unreachable::Unreachable;
 
 /// See the module documentation.
@@ -99,7 +98,7 @@ impl QueryStageExecutor for GuardedStage {
         // Dropped with this future, whether it ends or is aborted.
         let _stop = self.cancelled.clone().drop_guard();
         let mut counted = Counted::start(&self.metrics);
-        let context = TaskPool::within(&context, self.cancelled.clone())?;
+        let context = TaskPool::within(context, self.cancelled.clone())?;
         let result = self.stage.execute_query_stage(task_id, context).await.map_err(with_blame);
         if let Some(executor_id) = result.as_ref().err().and_then(not_fetched_from) {
             self.unreachable.tell(executor_id);

@@ -11,7 +11,6 @@ mod registry;
 mod serve;
 mod settings;
 mod task_guard;
-mod task_pool;
 mod unreachable;
 
 use std::path::PathBuf;

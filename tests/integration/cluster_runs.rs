@@ -191,6 +191,17 @@ fn partitions_of_a_table_are_written_by_few_tasks_and_a_large_one_by_several() {
     }
     assert!((2..=4).contains(&files("gathered", "most")), "{}", files("gathered", "most"));
     assert_eq!(files("scattered", "most"), 4);
+    // With eight tasks nobody has to ask for it.
+    drop(cluster);
+    let wide = Cluster::start(dir.path(), Options { vcores: 4, ..Options::of(2) });
+    let plain = create("plain", true).replace("TBLPROPERTIES ('delta.autoOptimize.optimizeWrite' = 'true')", "");
+    let plan = wide.sql(&format!("EXPLAIN {plain}")).stdout;
+    assert!(plan.contains("SaltExec: keys=[k]"), "{plan}");
+    wide.sql(&plain);
+    for rare in 0..7 {
+        assert_eq!(files("plain", &format!("rare{rare}")), 1);
+    }
+    assert_eq!(wide.rows("SELECT count(*), sum(v), count(DISTINCT k) FROM plain"), ["2000000,2000001000000,8"]);
 }
 
 #[test]

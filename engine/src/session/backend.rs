@@ -12,7 +12,7 @@ use futures::TryStreamExt as _;
 use tokio::task::JoinSet;
 
 use super::Tracker;
-use crate::{Blame, Error, Result};
+use crate::{Blame, Error, Result, TaskPool};
 
 /// Runs physical plans.
 #[async_trait]
@@ -60,13 +60,13 @@ pub struct InProcess;
 
 #[async_trait]
 impl Backend for InProcess {
-    async fn stream(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, _: &Tracker) -> Result<SendableRecordBatchStream> {
-        Ok(execute_stream(plan, session.task_ctx())?)
+    async fn stream(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<SendableRecordBatchStream> {
+        Ok(execute_stream(plan, TaskPool::within(session.task_ctx(), tracker.cancellation())?)?)
     }
 
-    async fn run(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, _: &Tracker) -> Result<Vec<RecordBatch>> {
+    async fn run(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<Vec<RecordBatch>> {
         let partitions = plan.output_partitioning().partition_count();
-        let context = session.task_ctx();
+        let context = TaskPool::within(session.task_ctx(), tracker.cancellation())?;
         let mut tasks = JoinSet::new();
         for partition in 0..partitions {
             let stream = plan.execute(partition, Arc::clone(&context))?;

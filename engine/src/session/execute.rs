@@ -62,6 +62,7 @@ impl Session {
         if token.is_cancelled() {
             return Err(Error::interrupted());
         }
+        tracker.stop_with(token.clone());
         let work = self.dispatch(&statement, text, mode, tracker);
         let result = tokio::select! {
             biased;

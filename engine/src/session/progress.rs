@@ -13,6 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricValue;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 /// A reading of a running statement.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,12 +84,22 @@ pub struct Tracker {
     elsewhere: Mutex<Option<Reading>>,
     report: Mutex<Option<String>>,
     is_analyzed: AtomicBool,
+    cancellation: Mutex<CancellationToken>,
 }
 
 impl Tracker {
     pub(crate) fn start(&self, plan: &Arc<dyn ExecutionPlan>) {
         let rows_total = scans(plan).map(|scan| rows_of(scan.as_ref())).sum::<Option<u64>>().filter(|total| *total > 0);
         *self.running.lock() = Some(Running { plan: Arc::clone(plan), rows_total, started: Instant::now() });
+    }
+
+    pub(crate) fn stop_with(&self, token: CancellationToken) {
+        *self.cancellation.lock() = token;
+    }
+
+    /// Is cancelled when the statement is.
+    pub fn cancellation(&self) -> CancellationToken {
+        self.cancellation.lock().clone()
     }
 
     /// Called by a backend that runs the plan elsewhere, whenever it learns how far it is.

@@ -1,7 +1,7 @@
-//! A task's memory, which also tells the task that it was cancelled.
+//! The memory of a statement in one process or of a task on an executor, which also tells it that it was cancelled.
 //!
-//! Sorting and spilling gigabytes goes on for minutes without ever waiting, so the thread sees neither that its task was cancelled nor any other task, the
-//! one that would tell it included. What such work does all the time is to ask for memory. Every now and then it is made to let others run, and once the task
+//! Sorting and spilling gigabytes goes on for minutes without ever waiting, so the thread sees neither that its work was cancelled nor any other task, the
+//! one that would tell it included. What such work does all the time is to ask for memory. Every now and then it is made to let others run, and once it
 //! is cancelled it gets no more.
 
 use std::fmt;
@@ -16,12 +16,14 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::sync::CancellationToken;
 
+use crate::Error;
+
 /// How long a thread may go on before others get a turn.
 const TURN_MS: u64 = 100;
 
 /// See the module documentation.
 #[derive(Debug)]
-pub(crate) struct TaskPool {
+pub struct TaskPool {
     beneath: Arc<dyn MemoryPool>,
     cancelled: CancellationToken,
     started: Instant,
@@ -30,24 +32,27 @@ pub(crate) struct TaskPool {
 }
 
 impl TaskPool {
-    /// The context with a pool that gives what its own would, until the task is cancelled.
+    /// The context with a pool that gives what its own would, until the work is cancelled; then it answers that it was interrupted.
     ///
     /// # Errors
     /// The runtime environment cannot be made.
-    pub fn within(context: &TaskContext, cancelled: CancellationToken) -> Result<Arc<TaskContext>> {
+    pub fn within(context: Arc<TaskContext>, cancelled: CancellationToken) -> Result<Arc<TaskContext>> {
         let beneath = Arc::clone(context.memory_pool());
         let pool = Self { beneath, cancelled, started: Instant::now(), last_turn_ms: AtomicU64::new(0) };
         let runtime = RuntimeEnvBuilder::from_runtime_env(&context.runtime_env()).with_memory_pool(Arc::new(pool)).build_arc()?;
-        Ok(Arc::new(TaskContext::new(
-            context.task_id(),
-            context.session_id(),
-            context.session_config().clone(),
-            context.scalar_functions().clone(),
-            context.higher_order_functions().clone(),
-            context.aggregate_functions().clone(),
-            context.window_functions().clone(),
-            runtime,
-        )))
+        let context = Arc::try_unwrap(context).unwrap_or_else(|shared| {
+            TaskContext::new(
+                shared.task_id(),
+                shared.session_id(),
+                shared.session_config().clone(),
+                shared.scalar_functions().clone(),
+                shared.higher_order_functions().clone(),
+                shared.aggregate_functions().clone(),
+                shared.window_functions().clone(),
+                shared.runtime_env(),
+            )
+        });
+        Ok(Arc::new(context.with_runtime(runtime)))
     }
 
     fn let_others_run(&self) {
@@ -92,7 +97,7 @@ impl MemoryPool for TaskPool {
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         self.let_others_run();
         if self.cancelled.is_cancelled() {
-            return Err(DataFusionError::Execution("the task was cancelled".to_string()));
+            return Err(DataFusionError::External(Box::new(Error::interrupted())));
         }
         self.beneath.try_grow(reservation, additional)
     }
@@ -118,13 +123,13 @@ mod tests {
     #[tokio::test]
     async fn gives_memory_until_the_task_is_cancelled() {
         let cancelled = CancellationToken::new();
-        let context = TaskPool::within(&TaskContext::default(), cancelled.clone()).unwrap();
+        let context = TaskPool::within(Arc::default(), cancelled.clone()).unwrap();
         let reservation = MemoryConsumer::new("sort").register(pool_of(&context));
         reservation.try_grow(100).unwrap();
         assert_eq!(pool_of(&context).reserved(), 100);
         cancelled.cancel();
-        let refused = reservation.try_grow(1).unwrap_err().to_string();
-        assert!(refused.contains("cancelled"), "{refused}");
+        let refused = Error::from(reservation.try_grow(1).unwrap_err());
+        assert_eq!(refused.blame, crate::Blame::Interrupted, "{refused}");
         drop(reservation);
         assert_eq!(pool_of(&context).reserved(), 0);
     }
@@ -134,7 +139,7 @@ mod tests {
     fn others_run_beside_work_that_never_waits() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let cancelled = CancellationToken::new();
-        let context = TaskPool::within(&TaskContext::default(), cancelled.clone()).unwrap();
+        let context = TaskPool::within(Arc::default(), cancelled.clone()).unwrap();
         let sort = runtime.spawn(async move {
             let reservation = MemoryConsumer::new("sort").register(pool_of(&context));
             let deadline = Instant::now() + Duration::from_secs(30);

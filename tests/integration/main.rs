@@ -13,6 +13,7 @@ mod command_line;
 mod containers;
 mod data;
 mod faults;
+mod function_reference;
 mod orrery;
 mod pipeline;
 mod python;

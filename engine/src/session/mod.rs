@@ -12,6 +12,7 @@ mod execute;
 mod explain;
 mod file_listing;
 mod files;
+mod functions;
 mod insert;
 mod namespaces;
 mod options;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use backend::{Backend, InProcess};
 pub use execute::{Mode, Outcome};
+pub use functions::Function;
 pub use options::SessionOptions;
 pub use progress::{Progress, Reading, Tasks, Tracker};
 pub use system_rows::append_system_rows;

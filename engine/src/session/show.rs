@@ -102,19 +102,23 @@ impl Session {
     }
 
     fn show_functions(&self, like: Option<&str>) -> Result<Outcome> {
-        let state = self.context.state();
-        let mut rows: Vec<(String, &'static str)> = Vec::new();
-        rows.extend(state.scalar_functions().keys().map(|n| (n.clone(), "scalar")));
-        rows.extend(state.aggregate_functions().keys().map(|n| (n.clone(), "aggregate")));
-        rows.extend(state.window_functions().keys().map(|n| (n.clone(), "window")));
-        rows.extend(state.table_functions().keys().map(|n| (n.clone(), "table")));
-        rows.extend(["read_parquet", "read_csv", "read_json", "read_files"].map(|n| (n.to_string(), "table")));
-        rows.retain(|(name, _)| matches(like, name));
-        rows.sort();
+        let mut rows = self.functions();
+        rows.retain(|function| matches(like, &function.name));
         Self::batch(table(vec![
-            ("function", Cells::text(rows.iter().map(|r| r.0.clone()))),
-            ("kind", Cells::text(rows.iter().map(|r| r.1))),
+            ("function", Cells::text(rows.iter().map(|f| f.name.clone()))),
+            ("kind", Cells::text(rows.iter().map(|f| f.kind))),
+            ("syntax", Cells::Text(rows.iter().map(|f| f.documentation.as_ref().map(|d| d.syntax_example.clone())).collect())),
+            ("description", Cells::Text(rows.iter().map(|f| f.documentation.as_ref().map(|d| first_sentence(&d.description))).collect())),
         ])?)
+    }
+}
+
+/// The first sentence of a text, on one line.
+fn first_sentence(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.split_once(". ") {
+        Some((sentence, _)) => format!("{sentence}."),
+        None => line,
     }
 }
 

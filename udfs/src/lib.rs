@@ -1,13 +1,15 @@
 //! The SQL functions that Orrery adds to DataFusion, or puts in place of DataFusion's where those are too slow for
 //! millions of groups.
 //!
-//! [`kernels`] is the mathematics over slices and Arrow arrays and knows nothing of DataFusion; [`scalar`] and
-//! [`aggregate`] wrap it into functions, a file each. Sessions register everything from the lists below, so that a
+//! [`kernels`] is the mathematics over slices and Arrow arrays and knows nothing of DataFusion; [`scalar`], [`aggregate`]
+//! and [`window`] wrap it into functions, a file each. Sessions register everything from the lists below, so that a
 //! coordinator and an executor can never know different functions.
 
 pub mod aggregate;
 pub mod kernels;
 pub mod scalar;
+mod time_arguments;
+pub mod window;
 
 use std::sync::Arc;
 
@@ -24,7 +26,10 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     aggregate::all()
 }
 
-/// Every window function of this crate: none yet. The aggregates above also work with `OVER`.
+/// Every window function of this crate. The aggregates above also work with `OVER`.
 pub fn window_functions() -> Vec<Arc<WindowUDF>> {
-    Vec::new()
+    window::all()
 }
+
+#[cfg(test)]
+mod examples;

@@ -1,16 +1,30 @@
-//! Aggregate functions, one file each, over the accumulators in `distinct_count` and `best_of_group`.
+//! Aggregate functions, one file each, over the accumulators in `distinct_count`, `best_of_group` and `grouped_state`.
 
 pub mod any_value;
 mod best_of_group;
 pub mod count;
 mod distinct_count;
 pub mod first_value;
+pub mod funnel;
+mod grouped_state;
 pub mod max_by;
 mod one_group;
+pub mod path;
+pub mod retention;
+pub mod sequence_match;
+pub mod sessionize;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::AggregateUDF;
+use arrow::array::new_empty_array;
+use arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue, internal_err, plan_err};
+use datafusion::logical_expr::{AggregateUDF, DocSection};
+
+use crate::kernels::ragged::lists;
+
+/// Where the functions over events are listed.
+const SECTION: DocSection = DocSection { include: true, label: "Behavioural Functions", description: None };
 
 /// Every aggregate function of this crate.
 pub(crate) fn all() -> Vec<Arc<AggregateUDF>> {
@@ -21,8 +35,33 @@ pub(crate) fn all() -> Vec<Arc<AggregateUDF>> {
         Arc::new(AggregateUDF::new_from_impl(any_value::AnyValue::new())),
         Arc::new(AggregateUDF::new_from_impl(max_by::ByOrder::max_by())),
         Arc::new(AggregateUDF::new_from_impl(max_by::ByOrder::min_by())),
+        Arc::new(AggregateUDF::new_from_impl(funnel::Funnel::new())),
+        Arc::new(AggregateUDF::new_from_impl(path::Path::new())),
+        Arc::new(AggregateUDF::new_from_impl(retention::Retention::new())),
+        Arc::new(AggregateUDF::new_from_impl(sequence_match::Sequence::counting())),
+        Arc::new(AggregateUDF::new_from_impl(sequence_match::Sequence::matching())),
+        Arc::new(AggregateUDF::new_from_impl(sessionize::Sessionize::new())),
     ]
 }
 
+/// The types of conditions `name1`, `name2`, …, the first of which is argument `position`.
+fn coerce_conditions(function: &str, name: &str, position: usize, given: &[DataType], most: usize) -> Result<Vec<DataType>> {
+    if given.is_empty() || given.len() > most {
+        return plan_err!("{function} takes 1 to {most} conditions, not {}", given.len());
+    }
+    match given.iter().position(|condition| !matches!(condition, DataType::Boolean | DataType::Null)) {
+        Some(at) => plan_err!("{function}: argument {}, {name}{}, must be BOOLEAN, not {}", at + position, at + 1, given[at]),
+        None => Ok(vec![DataType::Boolean; given.len()]),
+    }
+}
+
+/// A list without elements, what an aggregate gives for no rows.
+fn empty_list(data_type: &DataType) -> Result<ScalarValue> {
+    match data_type {
+        DataType::List(item) => Ok(ScalarValue::List(Arc::new(lists(new_empty_array(item.data_type()), &[0, 0])?))),
+        other => internal_err!("{other} is no list"),
+    }
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

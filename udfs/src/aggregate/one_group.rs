@@ -4,15 +4,23 @@ use arrow::array::ArrayRef;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
-/// Group 0 of a grouped accumulator whose state begins with its value.
+/// Group 0 of a grouped accumulator.
 pub(super) struct OneGroup<A> {
     inner: A,
     groups: Vec<usize>,
+    /// The first column of the state is the value.
+    state_has_value: bool,
 }
 
 impl<A: GroupsAccumulator> OneGroup<A> {
+    /// For an accumulator whose state begins with its value.
     pub(super) fn new(inner: A) -> Self {
-        Self { inner, groups: Vec::new() }
+        Self { inner, groups: Vec::new(), state_has_value: true }
+    }
+
+    /// For an accumulator whose value has to be computed from its state.
+    pub(super) fn with_state_apart(inner: A) -> Self {
+        Self { inner, groups: Vec::new(), state_has_value: false }
     }
 
     fn grow_to(&mut self, rows: usize) {
@@ -50,7 +58,14 @@ impl<A: GroupsAccumulator + Sync> Accumulator for OneGroup<A> {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        ScalarValue::try_from_array(&self.peek()?[0], 0)
+        let state = self.peek()?;
+        if self.state_has_value {
+            return ScalarValue::try_from_array(&state[0], 0);
+        }
+        let value = self.inner.evaluate(EmitTo::First(1))?;
+        // A window asks again when its frame has grown.
+        self.inner.merge_batch(&state, &[0], 1)?;
+        ScalarValue::try_from_array(&value, 0)
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {

@@ -306,7 +306,12 @@ fn forget_unused_strings(set: &mut PairSet<u64>, interner: &mut Interner) {
 }
 
 /// The strings of `numbers`; with `everything` the interner gives its memory away and is left empty.
-fn restore_strings(interner: &mut Interner, numbers: &UInt32Array, everything: bool, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+pub(super) fn restore_strings(
+    interner: &mut Interner,
+    numbers: &UInt32Array,
+    everything: bool,
+    data_type: &DataType,
+) -> Result<ArrayRef, ArrowError> {
     let values: ArrayRef = if everything {
         let (views, blocks) = interner.take();
         take(&BinaryViewArray::try_new(views, blocks, None)?, numbers, None)?

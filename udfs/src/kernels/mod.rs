@@ -36,10 +36,18 @@ macro_rules! with_byte_strings {
 
 pub mod civil;
 pub mod distinct_pairs;
+pub mod event_pattern;
+pub mod funnel;
+pub mod grouped_log;
 pub mod interner;
 pub mod order_keys;
 pub mod order_words;
 pub mod pair_set;
+pub mod paths;
+pub mod ragged;
+pub mod salted_text;
+pub mod session_runs;
+pub mod sessions;
 pub mod spark_hash;
 pub mod timestamp_pattern;
 pub mod timestamp_text;

@@ -316,8 +316,9 @@ pub fn reversed(options: SortOptions) -> SortOptions {
     SortOptions { descending: !options.descending, nulls_first: !options.nulls_first }
 }
 
+/// Calls `each` with the row and the group of every row that `keep` keeps.
 #[inline]
-fn for_each_kept(groups: &[usize], keep: Option<&BooleanBuffer>, mut each: impl FnMut(usize, usize)) {
+pub fn for_each_kept(groups: &[usize], keep: Option<&BooleanBuffer>, mut each: impl FnMut(usize, usize)) {
     match keep {
         None => groups.iter().enumerate().for_each(|(row, group)| each(row, *group)),
         Some(keep) => keep.set_indices().for_each(|row| each(row, groups[row])),

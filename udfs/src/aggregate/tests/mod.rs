@@ -3,6 +3,9 @@
 
 mod against_datafusion;
 mod by_hand;
+mod clickhouse;
+mod emitted;
+mod events;
 mod spilled;
 
 use std::sync::Arc;
@@ -18,12 +21,12 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 /// How a query is run.
 #[derive(Clone)]
-struct Run {
-    partitions: usize,
-    batch_size: usize,
+pub(crate) struct Run {
+    pub(crate) partitions: usize,
+    pub(crate) batch_size: usize,
     /// Turn rows into states at once instead of aggregating them before the shuffle.
-    converts_rows: bool,
-    memory: Option<usize>,
+    pub(crate) converts_rows: bool,
+    pub(crate) memory: Option<usize>,
 }
 
 impl Default for Run {
@@ -33,7 +36,7 @@ impl Default for Run {
 }
 
 /// Every combination worth trying on small data.
-fn all_runs() -> Vec<Run> {
+pub(crate) fn all_runs() -> Vec<Run> {
     let mut runs = Vec::new();
     for partitions in [1, 2, 7] {
         for (batch_size, converts_rows) in [(8192, false), (3, false), (3, true)] {
@@ -44,7 +47,7 @@ fn all_runs() -> Vec<Run> {
 }
 
 /// A session with `rows` as table `t`, dealt out row by row; with our functions or DataFusion's.
-fn session(rows: &RecordBatch, run: &Run, ours: bool) -> Result<SessionContext> {
+pub(crate) fn session(rows: &RecordBatch, run: &Run, ours: bool) -> Result<SessionContext> {
     let mut config = SessionConfig::new().with_target_partitions(run.partitions).with_batch_size(run.batch_size);
     if run.converts_rows {
         config.options_mut().execution.skip_partial_aggregation_probe_rows_threshold = 1;
@@ -57,6 +60,8 @@ fn session(rows: &RecordBatch, run: &Run, ours: bool) -> Result<SessionContext> 
     let mut builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();
     if ours {
         builder.aggregate_functions().get_or_insert_default().extend(crate::aggregate_functions());
+        builder.scalar_functions().get_or_insert_default().extend(crate::scalar_functions());
+        builder.window_functions().get_or_insert_default().extend(crate::window_functions());
     }
     let context = SessionContext::new_with_state(builder.build());
     let mut partitions = Vec::new();
@@ -71,7 +76,7 @@ fn session(rows: &RecordBatch, run: &Run, ours: bool) -> Result<SessionContext> 
 }
 
 /// The result as sorted lines of text.
-async fn lines(context: &SessionContext, sql: &str) -> Result<Vec<String>> {
+pub(crate) async fn lines(context: &SessionContext, sql: &str) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for batch in context.sql(sql).await?.collect().await? {
         for row in 0..batch.num_rows() {

@@ -25,13 +25,24 @@ fn table(rows: i64) -> RecordBatch {
 
 const SQL: &str = "SELECT g, count(DISTINCT x), count(DISTINCT y), count(*), first_value(x ORDER BY y, place), last_value(y ORDER BY x, place) FROM t GROUP BY g";
 
+const EVENTS: &str = "SELECT g, sessionize(place, 9000), sessionize(place, y + 1, 50000), funnel(place, 60000, y % 2 = 0, y % 3 = 0), path(place, x, 5), retention(y = 1, y = 2), sequence_count('(?1).*(?2)', place, y < 9, y > 9) FROM t GROUP BY g";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn spilled_groups_come_back() {
+    comes_back(SQL).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spilled_events_come_back() {
+    comes_back(EVENTS).await;
+}
+
+async fn comes_back(sql: &str) {
     let table = table(120_000);
-    let expected = lines(&session(&table, &Run::default(), true).unwrap(), SQL).await.unwrap();
+    let expected = lines(&session(&table, &Run::default(), true).unwrap(), sql).await.unwrap();
     for partitions in [1, 3] {
         let context = session(&table, &Run { partitions, batch_size: 1024, memory: Some(12 << 20), ..Run::default() }, true).unwrap();
-        let plan = context.sql(SQL).await.unwrap().create_physical_plan().await.unwrap();
+        let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
         collect(Arc::clone(&plan), context.task_ctx()).await.unwrap();
         let mut spilled = 0;
         let mut nodes = vec![plan];
@@ -40,7 +51,7 @@ async fn spilled_groups_come_back() {
             nodes.extend(node.children().into_iter().cloned());
         }
         assert!(spilled > 0, "nothing was spilled in {partitions} partitions");
-        assert_eq!(lines(&context, SQL).await.unwrap(), expected);
+        assert_eq!(lines(&context, sql).await.unwrap(), expected);
     }
 }
 

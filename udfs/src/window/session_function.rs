@@ -1,0 +1,183 @@
+//! What `session_start`, `session_index` and `session_id` share: their arguments, and one pass over a partition.
+//!
+//! An event belongs to the session of the event before it if it comes no more than that event's gap after it. Exactly the
+//! gap is still the same session, as in scripts that compare `lag` with `> gap`, and as in Spark's `session_window`, whose
+//! iterators join a window that begins where the one before it ends. Unlike Spark's, a gap that differs from event to event
+//! is only that of the event just before: a long gap further back does not hold a session open.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int64Array};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{Result, plan_err};
+use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowFunctionSimplification, WindowUDFFieldArgs};
+use datafusion::logical_expr::{DocSection, Documentation, Expr, PartitionEvaluator, Signature, Volatility, WindowUDFImpl};
+
+use super::{session_id, session_index, session_start};
+use crate::kernels::sessions::for_each_in_session;
+use crate::kernels::spark_hash::is_hashable;
+use crate::time_arguments::{SpanArgument, coerce_time, instants, restore_instants};
+
+pub(super) const SECTION: DocSection = DocSection { include: true, label: "Session Functions", description: None };
+pub(super) const SEMANTICS: &str = "A session begins with an event that comes more than the gap after the event before it, or \
+     more than max_length after the session's first event; exactly as much is still the same session. Events at one instant \
+     are always in one session, and the order of rows does not matter. A row whose ts is NULL belongs to no session and ends \
+     none: the result is NULL.";
+pub(super) const TS_DESCRIPTION: &str = "When the event happened: a TIMESTAMP, a DATE, or an integer in any unit.";
+pub(super) const GAP_DESCRIPTION: &str = "How long nothing may happen within a session: an INTERVAL without months (a day is \
+     24 hours), or an integer where ts is one. It may differ from row to row, where that of the earlier event applies and, of \
+     several at one instant, the longest. NULL, zero and less are errors.";
+pub(super) const MAX_LENGTH_DESCRIPTION: &str =
+    "Optional literal: how long a session may be from its first event to its last, like gap; NULL for no limit.";
+
+/// What is told of the session that a row belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SessionOutput {
+    /// `session_id`.
+    Id,
+    /// `session_index`.
+    Index,
+    /// `session_start`.
+    Start,
+}
+
+impl SessionOutput {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Id => "session_id",
+            Self::Index => "session_index",
+            Self::Start => "session_start",
+        }
+    }
+
+    fn gap(self) -> SpanArgument {
+        SpanArgument { function: self.name(), position: 2, name: "gap" }
+    }
+
+    fn max_length(self) -> SpanArgument {
+        SpanArgument { function: self.name(), position: 3, name: "max_length" }
+    }
+
+    fn check(self, args: &[Expr]) -> Result<()> {
+        self.gap().check_literal(args)?;
+        self.max_length().require_literal_or_null(args)
+    }
+}
+
+/// Any of the three functions.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct SessionFunction {
+    signature: Signature,
+    output: SessionOutput,
+}
+
+impl SessionFunction {
+    /// The function that gives `output`; it has no state.
+    pub fn new(output: SessionOutput) -> Self {
+        Self { signature: Signature::user_defined(Volatility::Immutable), output }
+    }
+}
+
+impl WindowUDFImpl for SessionFunction {
+    fn name(&self) -> &str {
+        self.output.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let function = self.name();
+        let [ts, gap, rest @ ..] = arg_types else {
+            return plan_err!("{function} takes ts, a gap and optionally a greatest length, not {} arguments", arg_types.len());
+        };
+        if rest.len() > 1 && self.output != SessionOutput::Id {
+            return plan_err!("{function} takes ts, a gap and optionally a greatest length, not {} arguments", arg_types.len());
+        }
+        let time = coerce_time(function, 1, ts, Some(gap))?;
+        let mut types = vec![time.clone(), self.output.gap().coerce(gap, &time)?];
+        if let Some((max_length, keys)) = rest.split_first() {
+            types.push(self.output.max_length().coerce(max_length, &time)?);
+            if let Some(at) = keys.iter().position(|key| !is_hashable(key)) {
+                return plan_err!("{function}: argument {} of type {} cannot be hashed", at + 4, keys[at]);
+            }
+            types.extend(keys.iter().cloned());
+        }
+        Ok(types)
+    }
+
+    fn field(&self, args: WindowUDFFieldArgs) -> Result<FieldRef> {
+        let data_type = match (self.output, args.input_fields().first()) {
+            (SessionOutput::Start, Some(ts)) => ts.data_type().clone(),
+            _ => DataType::Int64,
+        };
+        Ok(Arc::new(Field::new(args.name(), data_type, true)))
+    }
+
+    fn simplify(&self) -> Option<WindowFunctionSimplification> {
+        let output = self.output;
+        Some(Box::new(move |call, _| {
+            output.check(&call.params.args)?;
+            Ok(Expr::from(call))
+        }))
+    }
+
+    fn partition_evaluator(&self, args: PartitionEvaluatorArgs) -> Result<Box<dyn PartitionEvaluator>> {
+        let Some(ts) = args.input_fields().first() else {
+            return plan_err!("{} without arguments", self.name());
+        };
+        let time = ts.data_type().clone();
+        let gap = self.output.gap().planned(args.input_exprs(), &time)?;
+        let max_length = self.output.max_length().planned_or_null(args.input_exprs(), &time)?;
+        Ok(Box::new(SessionEvaluator { output: self.output, time, gap, max_length }))
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(match self.output {
+            SessionOutput::Id => &session_id::DOCUMENTATION,
+            SessionOutput::Index => &session_index::DOCUMENTATION,
+            SessionOutput::Start => &session_start::DOCUMENTATION,
+        })
+    }
+}
+
+/// Evaluates one partition.
+#[derive(Debug)]
+struct SessionEvaluator {
+    output: SessionOutput,
+    time: DataType,
+    /// The gap of all rows, if it is a literal.
+    gap: Option<i64>,
+    max_length: Option<i64>,
+}
+
+impl SessionEvaluator {
+    /// The number of every row's session, or its start; anything, where there is no instant.
+    fn sessions(&self, instants: &Int64Array, gaps: &ArrayRef) -> Result<Vec<i64>> {
+        let mut found = vec![0; instants.len()];
+        let wants_index = self.output == SessionOutput::Index;
+        let note = |row: usize, start: i64, index: i64| found[row] = if wants_index { index } else { start };
+        match self.gap {
+            Some(gap) => for_each_in_session(instants, |_| gap, self.max_length, note),
+            None => {
+                let gaps = self.output.gap().of_rows(gaps, &self.time, instants.nulls())?;
+                for_each_in_session(instants, |row| gaps[row], self.max_length, note);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl PartitionEvaluator for SessionEvaluator {
+    fn evaluate_all(&mut self, values: &[ArrayRef], _num_rows: usize) -> Result<ArrayRef> {
+        let instants = instants(&values[0])?;
+        let found = self.sessions(&instants, &values[1])?;
+        let found = Int64Array::new(found.into(), instants.nulls().cloned());
+        match self.output {
+            SessionOutput::Index => Ok(Arc::new(found)),
+            SessionOutput::Start => restore_instants(found, &self.time),
+            SessionOutput::Id => session_id::ids(values.get(3..).unwrap_or_default(), &restore_instants(found, &self.time)?),
+        }
+    }
+}

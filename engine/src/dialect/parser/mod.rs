@@ -17,6 +17,7 @@ use super::name_expressions::name_expressions;
 use super::render::render;
 use super::sql_dialect::OrreryDialect;
 use super::statement::*;
+use super::{window_calls, window_tables};
 use crate::{Error, Position, Result};
 
 /// How deep expressions and subqueries may nest before the parser refuses them.
@@ -95,7 +96,7 @@ impl StatementParser<'_> {
     fn query(&mut self) -> Result<Box<Query>> {
         let mut query = self.sql.parse_query().map_err(|e| self.syntax(e))?;
         check::query(&query, self.tokens)?;
-        name_expressions(&mut query);
+        rewrite_query(&mut query)?;
         Ok(query)
     }
 
@@ -211,11 +212,19 @@ impl StatementParser<'_> {
         }
         if let CopyToSource::Query(query) = &mut copy.source {
             check::query(query, self.tokens)?;
-            name_expressions(query);
+            rewrite_query(query)?;
         }
         while self.sql.next_token().token != Token::EOF {}
         Ok(Statement::DataFusion(Box::new(statement)))
     }
+}
+
+/// What sqlparser's tree says in several ways, or in ways that DataFusion does not know, is brought into one that it knows.
+fn rewrite_query(query: &mut Query) -> Result<()> {
+    window_tables::resolve(query);
+    window_calls::resolve(query)?;
+    name_expressions(query);
+    Ok(())
 }
 
 /// Lower-cases what was not quoted, as DataFusion does.

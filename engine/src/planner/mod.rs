@@ -6,6 +6,7 @@ pub mod cut_scans;
 pub mod deduplicate_by_row_number;
 pub mod expand_time_windows;
 mod keep_first_row;
+pub mod key_session_ids;
 mod narrow_columns;
 pub mod number_distinct_on_rows;
 pub mod plan_window_tables;
@@ -60,7 +61,9 @@ pub fn functions() -> SessionState {
 pub fn analyzer_rules() -> Vec<AnalysisRule> {
     let mut rules = Analyzer::new().rules;
     // Before types are coerced, so that what is written here is coerced too.
-    rules.insert(0, Arc::new(expand_time_windows::ExpandTimeWindows::default()));
+    let ours: [AnalysisRule; 2] =
+        [Arc::new(expand_time_windows::ExpandTimeWindows::default()), Arc::new(key_session_ids::KeySessionIds::default())];
+    rules.splice(0..0, ours);
     rules
 }
 

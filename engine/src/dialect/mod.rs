@@ -6,6 +6,7 @@
 
 mod check;
 pub(crate) mod durations;
+pub(crate) mod hints;
 mod lexer;
 mod name_expressions;
 mod parser;

@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query,
     SetExpr, TableFactor, VisitMut, VisitorMut, WindowSpec, WindowType,
@@ -138,10 +139,12 @@ fn table_of(query: Box<Query>, keys: Vec<Expr>) -> Expr {
 
 fn select_all_from(name: ObjectName) -> Result<Box<Query>, ParserError> {
     let mut query = Parser::new(&OrreryDialect).try_with_sql("SELECT * FROM t")?.parse_query()?;
-    if let SetExpr::Select(select) = query.body.as_mut()
-        && let Some(TableFactor::Table { name: placeholder, .. }) = select.from.first_mut().map(|from| &mut from.relation)
-    {
-        *placeholder = name;
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        // It stands nowhere in the statement, and so no hints are its.
+        select.select_token = AttachedToken::empty();
+        if let Some(TableFactor::Table { name: placeholder, .. }) = select.from.first_mut().map(|from| &mut from.relation) {
+            *placeholder = name;
+        }
     }
     Ok(query)
 }

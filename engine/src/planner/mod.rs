@@ -5,6 +5,7 @@ pub mod combine_first_values;
 pub mod cut_scans;
 pub mod deduplicate_by_row_number;
 pub mod expand_time_windows;
+pub mod hints;
 mod keep_first_row;
 pub mod key_session_ids;
 mod narrow_columns;
@@ -46,7 +47,11 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     let config = builder.config().take().unwrap_or_default();
     builder
         .with_config(tune(config))
-        .with_relation_planners(vec![Arc::new(plan_window_tables::PlanWindowTables::default())])
+        .with_relation_planners(vec![
+            Arc::new(plan_window_tables::PlanWindowTables::default()),
+            Arc::new(hints::plan_marks::PlanMarks::default()),
+        ])
+        .with_query_planner(Arc::new(hints::plan_nodes::HintedQueryPlanner::default()))
         .with_analyzer_rules(analyzer_rules())
         .with_optimizer_rules(logical_rules())
         .with_physical_optimizer_rules(physical_rules())
@@ -61,8 +66,11 @@ pub fn functions() -> SessionState {
 pub fn analyzer_rules() -> Vec<AnalysisRule> {
     let mut rules = Analyzer::new().rules;
     // Before types are coerced, so that what is written here is coerced too.
-    let ours: [AnalysisRule; 2] =
-        [Arc::new(expand_time_windows::ExpandTimeWindows::default()), Arc::new(key_session_ids::KeySessionIds::default())];
+    let ours: [AnalysisRule; 3] = [
+        Arc::new(hints::raise_block_hints::RaiseBlockHints::default()),
+        Arc::new(expand_time_windows::ExpandTimeWindows::default()),
+        Arc::new(key_session_ids::KeySessionIds::default()),
+    ];
     rules.splice(0..0, ours);
     rules
 }
@@ -88,6 +96,11 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
         Arc::new(aggregate_after_shuffle::AggregateAfterShuffle::default()),
     ];
     rules.splice(at..at, ours);
+    let after = |name: &str, rules: &[PhysicalRule]| rules.iter().position(|rule| rule.name() == name).map_or(0, |at| at + 1);
+    // Where joins have been selected by size, and before their sides are shuffled and sorted.
+    rules.insert(after("join_selection", &rules), Arc::new(hints::apply_join_hints::ApplyJoinHints::default()));
+    // It takes out repartitions, so that hinted ones can only be put in behind it.
+    rules.insert(after("EnsureRequirements", &rules), Arc::new(hints::apply_partition_hints::ApplyPartitionHints::default()));
     // Last, when it is settled which task reads what.
     rules.push(Arc::new(cut_scans::CutScans::default()));
     rules

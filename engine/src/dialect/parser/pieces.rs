@@ -14,6 +14,7 @@ impl StatementParser<'_> {
         check::expr(&expr, self.tokens)?;
         window_tables::resolve(&mut expr);
         window_calls::resolve(&mut expr)?;
+        self.hints.attach(&mut expr)?;
         Ok(expr)
     }
 

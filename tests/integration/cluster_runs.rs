@@ -165,6 +165,41 @@ fn writes_are_divided_among_executors() {
     assert_eq!(rows(dir.path(), "SELECT count(*) FROM days VERSION AS OF 1"), ["200000"]);
 }
 
+/// The coordinator selects joins by size once more when it divides a plan, and shuffles by hashes alone.
+#[test]
+fn hints_hold_on_a_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(dir.path(), Options::of(2));
+    cluster.sql(
+        "CREATE TABLE facts AS SELECT value AS id, value % 7 AS k FROM generate_series(1, 2000000);
+         CREATE TABLE dims AS SELECT value AS k, 'dim ' || value AS name FROM generate_series(0, 4)",
+    );
+    let stages = |query: &str| {
+        let text = cluster.sql(&format!("EXPLAIN {query}")).stdout;
+        text.split_once("on the cluster").unwrap_or_else(|| panic!("{text}")).1.to_string()
+    };
+    let join = "id, name FROM facts JOIN dims ON facts.k = dims.k";
+    for (hint, is_there, is_not) in [
+        ("", "mode=CollectLeft", "ClaimedSizeExec"),
+        ("/*+ BROADCAST(facts) */", "mode=CollectLeft", "mode=Partitioned"),
+        ("/*+ SHUFFLE_HASH(dims) */", "mode=Partitioned", "mode=CollectLeft"),
+        ("/*+ MERGE(dims) */", "SortMergeJoinExec", "HashJoinExec"),
+    ] {
+        let stages = stages(&format!("SELECT {hint} {join}"));
+        assert!(stages.contains(is_there) && !stages.contains(is_not), "{hint}\n{stages}");
+        let found = cluster.rows(&format!("SELECT count(*), sum(id), count(DISTINCT name) FROM (SELECT {hint} {join})"));
+        assert_eq!(found, ["1428572,1428572428572,5"], "{hint}");
+    }
+    let dealt = stages("SELECT /*+ REPARTITION(6) */ id FROM facts WHERE id % 2 = 0");
+    assert!(dealt.contains("shuffled by Hash([__salt") && dealt.contains("], 6)"), "{dealt}");
+    assert_eq!(cluster.rows("SELECT count(*), sum(id) FROM (SELECT /*+ REPARTITION(6) */ id FROM facts)"), ["2000000,2000001000000"]);
+    for (hint, files) in [("COALESCE(1)", 1), ("REPARTITION(7)", 7)] {
+        cluster.sql(&format!("CREATE OR REPLACE TABLE dealt AS SELECT /*+ {hint} */ * FROM facts"));
+        let detail = cluster.sql("DESCRIBE DETAIL dealt").stdout;
+        assert!(detail.split(',').any(|value| value == files.to_string()), "{hint}\n{detail}");
+    }
+}
+
 #[test]
 fn partitions_of_a_table_are_written_by_few_tasks_and_a_large_one_by_several() {
     let dir = tempfile::tempdir().unwrap();

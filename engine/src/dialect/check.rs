@@ -7,35 +7,9 @@ use datafusion::sql::sqlparser::ast::{
     Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, GroupByWithModifier,
     JoinOperator, ObjectName, Query, Select, SelectFlavor, SelectItem, Spanned, TableFactor, TableVersion, Visit, Visitor,
 };
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
+use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
 use crate::{Error, Position, Result};
-
-/// Refuses hint comments: `/*+ … */` anywhere, `--+ …` directly after a verb.
-pub(super) fn hints(tokens: &[TokenWithSpan]) -> Result<()> {
-    let mut after_verb = false;
-    for token in tokens {
-        match &token.token {
-            Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+') => {
-                return Err(hint(&format!("/*{text}*/"), token));
-            }
-            Token::Whitespace(Whitespace::SingleLineComment { comment, prefix }) if comment.starts_with('+') && after_verb => {
-                return Err(hint(format!("{prefix}{comment}").trim_end(), token));
-            }
-            Token::Whitespace(_) => {}
-            Token::Word(word) => {
-                after_verb = ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|v| word.value.eq_ignore_ascii_case(v))
-            }
-            _ => after_verb = false,
-        }
-    }
-    Ok(())
-}
-
-fn hint(text: &str, token: &TokenWithSpan) -> Error {
-    Error::unsupported(format!("the optimizer hint {text}"), Position::of_span(token.span))
-        .hint("remove it; a comment without the + is ignored")
-}
 
 /// Checks a query and everything in it.
 pub(super) fn query(query: &Query, tokens: &[TokenWithSpan]) -> Result<()> {
@@ -111,7 +85,6 @@ impl Visitor for Check<'_> {
             (!select.sort_by.is_empty(), "SORT BY"),
             (select.value_table_mode.is_some(), "AS STRUCT / AS VALUE"),
             (select.select_modifiers.is_some(), "SELECT modifier"),
-            (!select.optimizer_hints.is_empty(), "optimizer hint"),
             (grouped_with(|m| matches!(m, GroupByWithModifier::Totals)), "WITH TOTALS"),
             (grouped_with(|m| matches!(m, GroupByWithModifier::Rollup)), "WITH ROLLUP (write GROUP BY ROLLUP (…))"),
             (grouped_with(|m| matches!(m, GroupByWithModifier::Cube)), "WITH CUBE (write GROUP BY CUBE (…))"),

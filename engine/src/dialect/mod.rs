@@ -5,6 +5,8 @@
 //! ignored. All three know the position of what they complain about.
 
 mod check;
+pub(crate) mod durations;
+pub(crate) mod hints;
 mod lexer;
 mod name_expressions;
 mod parser;
@@ -12,6 +14,8 @@ mod render;
 mod sql_dialect;
 mod statement;
 mod variables;
+pub(crate) mod window_calls;
+pub(crate) mod window_tables;
 
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,12 @@
 
 use std::any::TypeId;
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::window_tables::parse_table_argument;
 
 /// sqlparser's generic dialect with `VERSION AS OF` and `TIMESTAMP AS OF`.
 #[derive(Debug, Default, Clone, Copy)]
@@ -38,6 +41,11 @@ impl Dialect for OrreryDialect {
     /// `||` binds less tightly than arithmetic, as in PostgreSQL and DuckDB: `'n' || a + 1` is `'n' || (a + 1)`.
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
         (parser.peek_token_ref().token == Token::StringConcat).then(|| Ok(self.prec_value(Precedence::PlusMinus) - 1))
+    }
+
+    /// `TABLE t PARTITION BY k` in `SESSION(TABLE t PARTITION BY k, …)`.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        parse_table_argument(parser)
     }
 
     fn supports_table_versioning(&self) -> bool {

@@ -169,6 +169,13 @@ impl From<DataFusionError> for Error {
     }
 }
 
+/// The way of an error through DataFusion's planner, which hands it back unchanged.
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}
+
 impl From<ArrowError> for Error {
     fn from(error: ArrowError) -> Self {
         DataFusionError::from(error).into()

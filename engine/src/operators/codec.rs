@@ -17,7 +17,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use orrery_lakehouse::write_codec;
 
 use super::deduplicate::{self, key_hashes, repeated_rows, split_repeated};
-use super::{compressed_files, one_task, salt};
+use super::{claimed_size, compressed_files, one_task, salt};
 
 /// Begins every payload of ours; no protobuf message starts with these bytes.
 const MAGIC: &[u8] = b"\xffORRERY1";
@@ -39,6 +39,7 @@ struct Payload<'a> {
 
 /// Every operator of ours that tasks of a cluster may run.
 const OPERATORS: &[(&str, Encode, Decode)] = &[
+    ("ClaimedSizeExec", |plan, _| Ok(claimed_size::codec::encode(plan)), |p| claimed_size::codec::decode(p.bytes, p.inputs)),
     ("CompressedFilesExec", |plan, _| Ok(compressed_files::codec::encode(plan)), |p| compressed_files::codec::decode(p.bytes, p.inputs)),
     ("DeduplicateExec", |plan, _| Ok(deduplicate::codec::encode(plan)), |p| deduplicate::codec::decode(p.bytes, p.inputs)),
     ("DeltaWriteExec", |plan, _| write_codec::encode_operator(plan), |p| write_codec::decode_operator(p.bytes, p.inputs)),
@@ -151,6 +152,7 @@ impl PhysicalExtensionCodec for OperatorCodec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operators::claimed_size::ClaimedSizeExec;
     use crate::operators::deduplicate::key_hashes::KeyHashesExec;
     use crate::operators::deduplicate::split_repeated::{Keep, SplitRepeatedExec};
     use crate::operators::deduplicate::{DeduplicateExec, RepeatedRowsExec};
@@ -192,6 +194,7 @@ mod tests {
             pending.write_plan(Arc::clone(&input)).unwrap(),
             Arc::clone(&hashes),
             Arc::new(KeyHashesExec::find(hashes)),
+            Arc::new(ClaimedSizeExec::new(Arc::clone(&input), 77)),
             Arc::new(SaltExec::new(Arc::clone(&input), vec![0], 77)),
             Arc::new(SplitRepeatedExec::new(Arc::clone(&input), Keep::Repeated, vec![0], Arc::new([5, 9].into_iter().collect()))),
             Arc::new(RepeatedRowsExec::new(input.schema(), 3)),

@@ -4,25 +4,32 @@ pub mod aggregate_after_shuffle;
 pub mod combine_first_values;
 pub mod cut_scans;
 pub mod deduplicate_by_row_number;
+pub mod expand_time_windows;
+pub mod hints;
 mod keep_first_row;
+pub mod key_session_ids;
 mod narrow_columns;
 pub mod number_distinct_on_rows;
+pub mod plan_window_tables;
 mod read_twice;
 pub mod read_utc_without_zone;
 pub mod spread_partitions;
 #[cfg(test)]
 mod testing;
+pub mod time_windows;
 mod tune;
 
 use std::sync::Arc;
 
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 pub use tune::tune;
 
+/// The type of analyzer rules as a session holds them.
+type AnalysisRule = Arc<dyn AnalyzerRule + Send + Sync>;
 /// The type of logical rules as a session holds them.
 type LogicalRule = Arc<dyn OptimizerRule + Send + Sync>;
 /// The type of physical rules as a session holds them.
@@ -34,15 +41,38 @@ type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 /// same names, the rewrites are put among DataFusion's, and the settings are added to those that are there.
 pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().extend(orrery_udfs::scalar_functions());
+    builder.scalar_functions().get_or_insert_default().extend(time_windows::markers::functions());
     builder.aggregate_functions().get_or_insert_default().extend(orrery_udfs::aggregate_functions());
     builder.window_functions().get_or_insert_default().extend(orrery_udfs::window_functions());
     let config = builder.config().take().unwrap_or_default();
-    builder.with_config(tune(config)).with_optimizer_rules(logical_rules()).with_physical_optimizer_rules(physical_rules())
+    builder
+        .with_config(tune(config))
+        .with_relation_planners(vec![
+            Arc::new(plan_window_tables::PlanWindowTables::default()),
+            Arc::new(hints::plan_marks::PlanMarks::default()),
+        ])
+        .with_query_planner(Arc::new(hints::plan_nodes::HintedQueryPlanner::default()))
+        .with_analyzer_rules(analyzer_rules())
+        .with_optimizer_rules(logical_rules())
+        .with_physical_optimizer_rules(physical_rules())
 }
 
 /// Every function that a session knows, by name, for processes that run plans and never plan: DataFusion's own, nested ones included, and ours.
 pub fn functions() -> SessionState {
     register(SessionStateBuilder::new().with_default_features()).build()
+}
+
+/// DataFusion's analysis with ours before it: what a query means that DataFusion's planner cannot say.
+pub fn analyzer_rules() -> Vec<AnalysisRule> {
+    let mut rules = Analyzer::new().rules;
+    // Before types are coerced, so that what is written here is coerced too.
+    let ours: [AnalysisRule; 3] = [
+        Arc::new(hints::raise_block_hints::RaiseBlockHints::default()),
+        Arc::new(expand_time_windows::ExpandTimeWindows::default()),
+        Arc::new(key_session_ids::KeySessionIds::default()),
+    ];
+    rules.splice(0..0, ours);
+    rules
 }
 
 /// DataFusion's logical rules with ours among them.
@@ -66,6 +96,11 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
         Arc::new(aggregate_after_shuffle::AggregateAfterShuffle::default()),
     ];
     rules.splice(at..at, ours);
+    let after = |name: &str, rules: &[PhysicalRule]| rules.iter().position(|rule| rule.name() == name).map_or(0, |at| at + 1);
+    // Where joins have been selected by size, and before their sides are shuffled and sorted.
+    rules.insert(after("join_selection", &rules), Arc::new(hints::apply_join_hints::ApplyJoinHints::default()));
+    // It takes out repartitions, so that hinted ones can only be put in behind it.
+    rules.insert(after("EnsureRequirements", &rules), Arc::new(hints::apply_partition_hints::ApplyPartitionHints::default()));
     // Last, when it is settled which task reads what.
     rules.push(Arc::new(cut_scans::CutScans::default()));
     rules

@@ -31,11 +31,16 @@ const ROWS_PER_CHUNK_MIN: u64 = 1 << 13;
 pub fn spread_partitions(input: Arc<dyn ExecutionPlan>, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
     let tasks = input.output_partitioning().partition_count();
     let rows_per_chunk = (ROWS_PER_FILE / tasks.max(1) as u64).max(ROWS_PER_CHUNK_MIN);
-    spread_in_chunks(input, columns, rows_per_chunk)
+    shuffle_in_chunks(input, columns, rows_per_chunk, tasks)
 }
 
-fn spread_in_chunks(input: Arc<dyn ExecutionPlan>, columns: &[usize], rows_per_chunk: u64) -> Result<Arc<dyn ExecutionPlan>> {
-    let tasks = input.output_partitioning().partition_count();
+/// The rows in `tasks` partitions, by the columns and by chunks of rows of the same values.
+pub(super) fn shuffle_in_chunks(
+    input: Arc<dyn ExecutionPlan>,
+    columns: &[usize],
+    rows_per_chunk: u64,
+    tasks: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let schema = input.schema();
     let column = |at: usize, name: &str| -> Arc<dyn PhysicalExpr> { Arc::new(Column::new(name, at)) };
     let salted: Arc<dyn ExecutionPlan> = Arc::new(SaltExec::new(input, columns.to_vec(), rows_per_chunk));
@@ -60,7 +65,8 @@ mod tests {
         let session = ours().await.unwrap();
         let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
         let before = plan.schema();
-        let plan = spread_in_chunks(plan, &[1], rows_per_chunk).unwrap();
+        let tasks = plan.output_partitioning().partition_count();
+        let plan = shuffle_in_chunks(plan, &[1], rows_per_chunk, tasks).unwrap();
         assert_eq!(plan.schema(), before);
         let tasks = collect_partitioned(plan, session.task_ctx()).await.unwrap();
         let mut ids: Vec<i64> = Vec::new();

@@ -12,7 +12,7 @@ use super::rows::{Cells, table};
 use super::write::cast_to;
 use super::{Mode, Outcome, Session, Tracker, planning};
 use crate::dialect::{Statement, StatementText};
-use crate::{Error, Result};
+use crate::{Error, Result, planner};
 
 impl Session {
     pub(super) async fn explain(
@@ -101,6 +101,11 @@ impl Session {
                 .indent(verbose)
                 .to_string(),
         );
+        let hints = planner::hints::outcomes(logical)?;
+        if !hints.is_empty() {
+            kinds.push("hints");
+            plans.push(hints.join("\n"));
+        }
         if let Some(stages) = self.backend.describe(physical, &self.context)? {
             kinds.push("distribution");
             plans.push(stages);

@@ -97,7 +97,9 @@ pub(super) fn locate(error: Error, statement: &StatementText) -> Error {
         return error;
     }
     let quoted = error.message.split(['\'', '"', '`']).skip(1).step_by(2);
-    let position = quoted.flat_map(|word| word.rsplit('.').next()).find_map(|word| statement.find_word(word));
+    // DataFusion quotes a missing column only where it has to.
+    let bare = error.message.split_once("No field named ").and_then(|(_, rest)| rest.split(['.', ' ']).next());
+    let position = quoted.chain(bare).flat_map(|word| word.rsplit('.').next()).find_map(|word| statement.find_word(word));
     error.at(position.or(Some(statement.position)))
 }
 

@@ -26,6 +26,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use orrery_engine::operators::compressed_files::mark_compressed_files;
 use orrery_engine::operators::one_task::OneTaskExec;
+use orrery_engine::planner::hints::apply_partition_hints::shuffle_dealt_rows;
 use orrery_engine::session::{Backend, InProcess, Tracker};
 use orrery_engine::{Result, planner};
 
@@ -111,7 +112,7 @@ impl Cluster {
         if self.is_one_task(&plan) {
             return Ok(Arc::new(OneTaskExec::over(self.shippable(plan)?)));
         }
-        self.deduplicated(plan, session, tracker).await
+        self.deduplicated(shuffle_dealt_rows(plan)?, session, tracker).await
     }
 
     /// The plan with what its scans need to be told on the executors.
@@ -175,6 +176,7 @@ impl Backend for Cluster {
         if self.is_one_task(plan) {
             return Ok(Some(describe::one_task(plan)));
         }
-        describe::stages(&deduplicate::as_if_few_repeat(plan)?, session, self.vcores.vcores().max(1)).map(Some)
+        let plan = shuffle_dealt_rows(Arc::clone(plan))?;
+        describe::stages(&deduplicate::as_if_few_repeat(&plan)?, session, self.vcores.vcores().max(1)).map(Some)
     }
 }

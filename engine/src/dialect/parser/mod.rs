@@ -13,10 +13,12 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::check;
+use super::hints::Hints;
 use super::name_expressions::name_expressions;
 use super::render::render;
 use super::sql_dialect::OrreryDialect;
 use super::statement::*;
+use super::{window_calls, window_tables};
 use crate::{Error, Position, Result};
 
 /// How deep expressions and subqueries may nest before the parser refuses them.
@@ -27,11 +29,12 @@ const RECURSION_LIMIT: usize = 128;
 /// # Errors
 /// What does not parse, and what parses but is not supported, with its place.
 pub fn parse(tokens: &[TokenWithSpan]) -> Result<Statement> {
-    check::hints(tokens)?;
+    let hints = Hints::read(tokens)?;
     let dialect = OrreryDialect;
     let mut parser = StatementParser {
         sql: Parser::new(&dialect).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens.to_vec()),
         tokens,
+        hints,
     };
     let statement = parser.statement()?;
     parser.end()?;
@@ -41,6 +44,7 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Statement> {
 struct StatementParser<'a> {
     sql: Parser<'a>,
     tokens: &'a [TokenWithSpan],
+    hints: Hints,
 }
 
 impl StatementParser<'_> {
@@ -95,7 +99,8 @@ impl StatementParser<'_> {
     fn query(&mut self) -> Result<Box<Query>> {
         let mut query = self.sql.parse_query().map_err(|e| self.syntax(e))?;
         check::query(&query, self.tokens)?;
-        name_expressions(&mut query);
+        rewrite_query(&mut query)?;
+        self.hints.attach(&mut query)?;
         Ok(query)
     }
 
@@ -193,6 +198,9 @@ impl StatementParser<'_> {
     /// `COPY … TO` is DataFusion's own; it parses from text, since its parser takes no tokens.
     fn copy(&mut self) -> Result<Statement> {
         let position = self.position();
+        if let Some(hint) = self.hints.first() {
+            return Err(Error::unsupported(format!("the hint {hint} in COPY"), hint.position).hint("write it in a view, and copy that"));
+        }
         let text = render(self.tokens);
         let mut statement = DFParserBuilder::new(text.as_str())
             .with_dialect(&OrreryDialect)
@@ -211,11 +219,19 @@ impl StatementParser<'_> {
         }
         if let CopyToSource::Query(query) = &mut copy.source {
             check::query(query, self.tokens)?;
-            name_expressions(query);
+            rewrite_query(query)?;
         }
         while self.sql.next_token().token != Token::EOF {}
         Ok(Statement::DataFusion(Box::new(statement)))
     }
+}
+
+/// What sqlparser's tree says in several ways, or in ways that DataFusion does not know, is brought into one that it knows.
+fn rewrite_query(query: &mut Query) -> Result<()> {
+    window_tables::resolve(query);
+    window_calls::resolve(query)?;
+    name_expressions(query);
+    Ok(())
 }
 
 /// Lower-cases what was not quoted, as DataFusion does.

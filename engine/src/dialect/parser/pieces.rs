@@ -4,14 +4,17 @@ use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::super::{check, statement::Name};
+use super::super::{check, statement::Name, window_calls, window_tables};
 use super::{StatementParser, to_name};
 use crate::{Error, Position, Result};
 
 impl StatementParser<'_> {
     pub(super) fn expr(&mut self) -> Result<datafusion::sql::sqlparser::ast::Expr> {
-        let expr = self.sql.parse_expr().map_err(|e| self.syntax(e))?;
+        let mut expr = self.sql.parse_expr().map_err(|e| self.syntax(e))?;
         check::expr(&expr, self.tokens)?;
+        window_tables::resolve(&mut expr);
+        window_calls::resolve(&mut expr)?;
+        self.hints.attach(&mut expr)?;
         Ok(expr)
     }
 

@@ -29,7 +29,8 @@ fn one_line(text: &str) -> String {
 }
 
 fn in_full(function: &Function, documentation: &Documentation, text: &mut String) {
-    let _ = writeln!(text, "\n### `{}`\n\n{}\n\n    {}\n", function.name, one_line(&documentation.description), documentation.syntax_example);
+    let _ =
+        writeln!(text, "\n### `{}`\n\n{}\n\n    {}\n", function.name, one_line(&documentation.description), documentation.syntax_example);
     for (name, meaning) in documentation.arguments.iter().flatten() {
         let _ = writeln!(text, "- `{name}`: {}", one_line(meaning));
     }
@@ -77,7 +78,10 @@ async fn function_reference_is_that_of_the_code() {
     if std::env::var_os("ORRERY_DOCS_COMPLETE").is_some() {
         std::fs::write(&path, &made).unwrap();
     }
-    assert!(std::fs::read_to_string(&path).unwrap() == made, "docs/functions.md is not what the code says; its first lines tell how to make it");
+    assert!(
+        std::fs::read_to_string(&path).unwrap() == made,
+        "docs/functions.md is not what the code says; its first lines tell how to make it"
+    );
 }
 
 /// Statements of an example with the table that each is to print.

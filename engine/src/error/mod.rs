@@ -299,7 +299,14 @@ fn readable(text: &str) -> String {
             text = text.strip_prefix(prefix).unwrap_or(text);
         }
         if text == before {
-            return text.to_string();
+            return of_arguments(text).unwrap_or(text).to_string();
         }
     }
+}
+
+/// What a function itself says of its arguments, without what DataFusion says around it.
+fn of_arguments(text: &str) -> Option<&str> {
+    let (_, said) = text.strip_prefix("Function '")?.split_once("user-defined coercion failed with: ")?;
+    let said = said.strip_prefix("Error during planning: ").unwrap_or(said);
+    Some(said.split_once(" No function matches the given name").map_or(said, |(said, _)| said.trim_end_matches('.')))
 }

@@ -99,7 +99,9 @@ pub(super) fn locate(error: Error, statement: &StatementText) -> Error {
     let quoted = error.message.split(['\'', '"', '`']).skip(1).step_by(2);
     // DataFusion quotes a missing column only where it has to.
     let bare = error.message.split_once("No field named ").and_then(|(_, rest)| rest.split(['.', ' ']).next());
-    let position = quoted.chain(bare).flat_map(|word| word.rsplit('.').next()).find_map(|word| statement.find_word(word));
+    // Functions say "name: argument 2, gap, must be …".
+    let function = error.message.split_once(": argument ").map(|(name, _)| name);
+    let position = quoted.chain(bare).chain(function).flat_map(|word| word.rsplit('.').next()).find_map(|word| statement.find_word(word));
     error.at(position.or(Some(statement.position)))
 }
 

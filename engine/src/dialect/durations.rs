@@ -98,7 +98,7 @@ fn text_micros(text: &str) -> Result<i64, String> {
     let lower = text.trim().to_ascii_lowercase();
     let lower = lower.strip_prefix("interval ").unwrap_or(&lower);
     let words = split_numbers(lower);
-    if words.is_empty() || words.len() % 2 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(2) {
         return Err(format!("is '{text}', which is no length of time"));
     }
     let mut total = 0i64;

@@ -311,8 +311,9 @@ impl Cluster {
 }
 
 /// An executor for a scheduler that is not a process of its own.
-pub fn lone_executor(dir: &Path, internal_port: u16, vcores: usize) -> Process {
-    Process::start(dir, "executor", &executor_args(internal_port, free_port(), vcores, &dir.join("executor")), &[])
+pub fn executor_of(dir: &Path, number: usize, internal_port: u16, vcores: usize) -> Process {
+    let name = format!("executor-{number}");
+    Process::start(dir, &name, &executor_args(internal_port, free_port(), vcores, &dir.join(&name)), &[])
 }
 
 fn executor_args(internal_port: u16, page: u16, vcores: usize, work_dir: &Path) -> Vec<String> {

@@ -13,7 +13,7 @@ use orrery_engine::session::{Mode, Outcome, Session, SessionOptions, Tracker};
 use orrery_scheduler::{Background, Coordinator};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 
-use super::cluster::{Process, free_port, in_stages, lone_executor};
+use super::cluster::{Process, executor_of, free_port, in_stages};
 use super::data;
 
 struct Engine {
@@ -169,12 +169,15 @@ impl Sessions for InThisProcess {
     }
 }
 
-/// A coordinator in this process and an executor in another.
+/// A coordinator in this process and executors in others.
 struct OnCluster {
     coordinator: Coordinator,
     _background: Background,
-    _executor: Process,
+    _executors: Vec<Process>,
 }
+
+/// Vcores of each executor.
+const VCORES: usize = 2;
 
 #[derive(clap::Parser)]
 struct SchedulerArgs {
@@ -183,7 +186,7 @@ struct SchedulerArgs {
 }
 
 impl OnCluster {
-    async fn start(dir: &Path, more_args: &[String]) -> Self {
+    async fn start(dir: &Path, executors: usize, more_args: &[String]) -> Self {
         let port = free_port();
         let (internal_port, warehouse) = (port.to_string(), dir.join("warehouse").display().to_string());
         // Everything that reads a file goes to the executor, however small.
@@ -191,14 +194,14 @@ impl OnCluster {
         let args = args.into_iter().map(String::from).chain(more_args.iter().cloned());
         let settings = <SchedulerArgs as clap::Parser>::try_parse_from(args).unwrap().settings;
         let (coordinator, background) = Coordinator::start(&settings).await.unwrap();
-        let executor = lone_executor(dir, port, 2);
+        let executors: Vec<Process> = (1..=executors).map(|number| executor_of(dir, number, port, VCORES)).collect();
         for _ in 0..600 {
-            if coordinator.vcores() == 2 {
-                return Self { coordinator, _background: background, _executor: executor };
+            if coordinator.vcores() == executors.len() * VCORES {
+                return Self { coordinator, _background: background, _executors: executors };
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        panic!("the executor did not join:\n{}", executor.said());
+        panic!("the executors did not join:\n{}", executors.iter().map(Process::said).collect::<String>());
     }
 }
 
@@ -215,22 +218,22 @@ async fn sql_tests() {
     run_files(|_| async { Box::new(InThisProcess) as Box<dyn Sessions> }).await;
 }
 
-/// Every plan is cut into stages.
+/// Every plan is cut into stages, whose tasks are on different executors.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cluster_sql_tests() {
-    on_cluster(&in_stages()).await;
+    on_cluster(3, &in_stages()).await;
 }
 
 /// Whole plans go to the executor, as they do by default where there is only one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cluster_sql_tests_in_one_task() {
-    on_cluster(&[]).await;
+    on_cluster(1, &[]).await;
 }
 
-async fn on_cluster(more_args: &[String]) {
+async fn on_cluster(executors: usize, more_args: &[String]) {
     run_files(|dir| {
         let (dir, more_args) = (dir.to_path_buf(), more_args.to_vec());
-        async move { Box::new(OnCluster::start(&dir, &more_args).await) as Box<dyn Sessions> }
+        async move { Box::new(OnCluster::start(&dir, executors, &more_args).await) as Box<dyn Sessions> }
     })
     .await;
 }

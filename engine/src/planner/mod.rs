@@ -6,6 +6,7 @@ pub mod cut_scans;
 pub mod deduplicate_by_row_number;
 pub mod expand_time_windows;
 pub mod hints;
+pub mod join_across_tasks;
 mod keep_first_row;
 pub mod key_session_ids;
 mod narrow_columns;
@@ -13,6 +14,7 @@ pub mod number_distinct_on_rows;
 pub mod plan_window_tables;
 mod read_twice;
 pub mod read_utc_without_zone;
+pub mod sort_by_window_keys;
 pub mod spread_partitions;
 #[cfg(test)]
 mod testing;
@@ -82,6 +84,14 @@ pub fn logical_rules() -> Vec<LogicalRule> {
     rules.insert(0, Arc::new(number_distinct_on_rows::NumberDistinctOnRows::default()));
     // Last: what it writes is not meant to be simplified any more.
     rules.push(Arc::new(read_utc_without_zone::ReadUtcWithoutZone::default()));
+    rules
+}
+
+/// Physical rules with those that plans need whose tasks know nothing of each other.
+pub fn across_tasks(mut rules: Vec<PhysicalRule>) -> Vec<PhysicalRule> {
+    // Where joins have been selected and hinted, and before their sides are shuffled.
+    let at = rules.iter().position(|rule| rule.name() == "EnsureRequirements").unwrap_or(0);
+    rules.insert(at, Arc::new(join_across_tasks::JoinAcrossTasks::default()));
     rules
 }
 

@@ -27,6 +27,14 @@ pub(super) async fn ours() -> Result<SessionContext> {
     with_events(SessionContext::new_with_state(super::register(builder()).build())).await
 }
 
+/// The same, planning as for a cluster, where `events` is too large to be collected.
+pub(super) async fn across_tasks() -> Result<SessionContext> {
+    let rules = super::across_tasks(super::physical_rules());
+    let mut builder = super::register(builder()).with_physical_optimizer_rules(rules);
+    builder.config().get_or_insert_default().options_mut().optimizer.hash_join_single_partition_threshold = 64 << 10;
+    with_events(SessionContext::new_with_state(builder.build())).await
+}
+
 /// A session as DataFusion gives it, with the same table.
 pub(super) async fn plain() -> Result<SessionContext> {
     with_events(SessionContext::new_with_state(builder().build())).await

@@ -27,6 +27,8 @@ use datafusion::prelude::SessionContext;
 use orrery_engine::operators::compressed_files::mark_compressed_files;
 use orrery_engine::operators::one_task::OneTaskExec;
 use orrery_engine::planner::hints::apply_partition_hints::shuffle_dealt_rows;
+use orrery_engine::planner::join_across_tasks::settle_collected_sides;
+use orrery_engine::planner::sort_by_window_keys::sort_by_window_keys;
 use orrery_engine::session::{Backend, InProcess, Tracker};
 use orrery_engine::{Result, planner};
 
@@ -112,13 +114,18 @@ impl Cluster {
         if self.is_one_task(&plan) {
             return Ok(Arc::new(OneTaskExec::over(self.shippable(plan)?)));
         }
-        self.deduplicated(shuffle_dealt_rows(plan)?, session, tracker).await
+        self.deduplicated(ready_to_be_cut(plan)?, session, tracker).await
     }
 
     /// The plan with what its scans need to be told on the executors.
     fn shippable(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(mark_compressed_files(chaos::with_faults(plan, self.chaos)?)?)
     }
+}
+
+/// An optimized plan with what only matters where it is cut into stages.
+fn ready_to_be_cut(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    Ok(sort_by_window_keys(settle_collected_sides(shuffle_dealt_rows(plan)?)?)?)
 }
 
 #[async_trait]
@@ -135,8 +142,12 @@ impl Backend for Cluster {
         // With partitions that follow the data's size, a partition's build side fits; sorting both sides costs several times as much.
         optimizer.prefer_hash_join = true;
         optimizer.hash_join_single_partition_threshold = BROADCAST_BELOW_BYTES;
-        let rules = builder.optimizer_rules().take().unwrap_or_else(planner::logical_rules);
-        builder.with_config(config).with_optimizer_rules(with_ballista_optimizer_rules(&rules))
+        let rules = builder.optimizer().take().map_or_else(planner::logical_rules, |optimizer| optimizer.rules);
+        let physical_rules = builder.physical_optimizers().take().map_or_else(planner::physical_rules, |optimizer| optimizer.rules);
+        builder
+            .with_config(config)
+            .with_optimizer_rules(with_ballista_optimizer_rules(&rules))
+            .with_physical_optimizer_rules(planner::across_tasks(physical_rules))
     }
 
     fn partitions(&self, bytes: Option<u64>) -> Option<usize> {
@@ -176,7 +187,7 @@ impl Backend for Cluster {
         if self.is_one_task(plan) {
             return Ok(Some(describe::one_task(plan)));
         }
-        let plan = shuffle_dealt_rows(Arc::clone(plan))?;
+        let plan = ready_to_be_cut(Arc::clone(plan))?;
         describe::stages(&deduplicate::as_if_few_repeat(&plan)?, session, self.vcores.vcores().max(1)).map(Some)
     }
 }

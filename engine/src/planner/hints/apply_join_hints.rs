@@ -19,13 +19,13 @@ use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, PartitionMode, SortMergeJoinExec,
 };
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 
 use super::Tracked;
 use super::hinted_relation::HintedRelationExec;
 use crate::Error;
 use crate::dialect::hints::HintKind;
 use crate::operators::claimed_size::ClaimedSizeExec;
+use crate::planner::join_across_tasks::{bytes_of, follows_right_rows};
 
 /// Bytes of a side above which it is not broadcast: every task would hold them.
 const BROADCAST_MAX_BYTES: usize = 1 << 30;
@@ -123,10 +123,9 @@ fn without_keys(join: &Arc<dyn ExecutionPlan>, kind: HintKind, asked: &[(JoinSid
 
 /// Whether a side can be broadcast: none of its rows is put out for want of a match.
 fn can_broadcast(join_type: JoinType, side: JoinSide) -> bool {
-    use JoinType::{Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
     match side {
-        JoinSide::Left => matches!(join_type, Inner | Right | RightSemi | RightAnti | RightMark),
-        JoinSide::Right => matches!(join_type, Inner | Left | LeftSemi | LeftAnti | LeftMark),
+        JoinSide::Left => follows_right_rows(join_type),
+        JoinSide::Right => join_type.supports_swap() && follows_right_rows(join_type.swap()),
         JoinSide::None => false,
     }
 }
@@ -149,11 +148,6 @@ fn check_size(join: &Arc<dyn ExecutionPlan>, side: JoinSide, hint: &Tracked) -> 
         .at(hint.hint.position)
         .hint("a side of at most 1 GiB can be broadcast; filter it, select fewer columns, or use SHUFFLE_HASH or MERGE");
     Err(error.into())
-}
-
-fn bytes_of(plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
-    let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok()?;
-    statistics.total_byte_size.get_value().copied()
 }
 
 /// A join on equal keys, as hash joins and merge joins have it.

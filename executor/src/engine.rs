@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::shared_rows::SharedRows;
 use crate::task_guard::TaskGuardExec;
 use crate::unreachable::Unreachable;
 
@@ -30,6 +31,7 @@ pub(crate) struct GuardingEngine {
     metrics: Metrics,
     tasks: Tasks,
     unreachable: Unreachable,
+    shared: SharedRows,
 }
 
 /// The tasks that run, as far as they can be stopped together.
@@ -49,7 +51,12 @@ impl Tasks {
 
 impl GuardingEngine {
     pub fn new(beneath: DefaultExecutionEngine, metrics: Metrics, unreachable: Unreachable) -> Self {
-        Self { beneath, metrics, tasks: Tasks::default(), unreachable }
+        let shared = SharedRows::new(metrics.broadcasts.clone());
+        Self { beneath, metrics, tasks: Tasks::default(), unreachable, shared }
+    }
+
+    fn guarded(&self, stage: &Arc<dyn ExecutionPlan>, job_id: &JobId, cancelled: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
+        TaskGuardExec::guard(self.shared.within(Arc::clone(stage), &job_id.to_string())?, cancelled)
     }
 
     /// The tasks that it runs.
@@ -71,7 +78,7 @@ impl ExecutionEngine for GuardingEngine {
     ) -> Result<Arc<dyn QueryStageExecutor>> {
         let cancelled = self.tasks.begin();
         let guarded: Vec<Arc<dyn ExecutionPlan>> =
-            plan.children().into_iter().map(|stage| TaskGuardExec::guard(Arc::clone(stage), &cancelled)).collect::<Result<_>>()?;
+            plan.children().into_iter().map(|stage| self.guarded(stage, &job_id, &cancelled)).collect::<Result<_>>()?;
         let plan = plan.replace_children(guarded, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))?;
         let stage = self.beneath.create_query_stage_exec(job_id, stage_id, task_id, global_output_partition_ids, plan, work_dir, config)?;
         Ok(Arc::new(GuardedStage { stage, cancelled, metrics: self.metrics.clone(), unreachable: self.unreachable.clone() }))

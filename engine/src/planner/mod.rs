@@ -2,6 +2,7 @@
 
 pub mod aggregate_after_shuffle;
 pub mod combine_first_values;
+pub mod compute_once;
 pub mod cut_scans;
 pub mod deduplicate_by_row_number;
 pub mod expand_time_windows;

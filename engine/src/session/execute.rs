@@ -1,8 +1,11 @@
 //! One statement, carried out: the table of which module does what.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
@@ -135,33 +138,50 @@ impl Session {
     }
 
     async fn run_query(&self, plan: LogicalPlan, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
-        let physical = self.physical(&plan).await?;
         if mode == Mode::Check {
+            self.physical(&plan).await?;
             return Ok(Outcome::Done("plans".to_string()));
         }
-        tracker.start(&physical);
-        Ok(Outcome::Rows(self.backend.stream(physical, &self.context, tracker).await?))
+        let prepared = self.prepare(&plan, tracker).await?;
+        tracker.start(&prepared.physical);
+        let rows = self.backend.stream(Arc::clone(&prepared.physical), &self.context, tracker).await?;
+        Ok(Outcome::Rows(prepared.rows(rows)))
     }
 
     /// The values of expressions, which may hold subqueries over any tables.
     pub(super) async fn evaluate(&self, exprs: Vec<Expr>, tracker: &Tracker) -> Result<Vec<ScalarValue>> {
         let state = self.context.state();
         let plan = planning::plan_query(&state, &self.names, planning::select_of(exprs)?).await?;
-        let physical = self.physical(&plan).await?;
-        tracker.start(&physical);
-        planning::values_of(&self.backend.run(physical, &self.context, tracker).await?)
+        planning::values_of(&self.collect(&plan, tracker).await?)
     }
 
+    /// Runs a plan whose result is small.
+    pub(super) async fn collect(&self, plan: &LogicalPlan, tracker: &Tracker) -> Result<Vec<RecordBatch>> {
+        let prepared = self.prepare(plan, tracker).await?;
+        tracker.start(&prepared.physical);
+        let batches = self.backend.run(Arc::clone(&prepared.physical), &self.context, tracker).await;
+        prepared.finish().await;
+        batches
+    }
+
+    /// The physical plan of a statement as it stands.
     pub(super) async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut state = self.context.state();
-        let Some(partitions) = self.backend.partitions(None) else { return Ok(state.create_physical_plan(plan).await?) };
+        let state = self.context.state();
+        let optimized = state.optimize(plan)?;
+        self.physical_of(state, &optimized).await
+    }
+
+    /// The physical plan of an optimized one.
+    pub(super) async fn physical_of(&self, mut state: SessionState, optimized: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let planner = Arc::clone(state.query_planner());
+        let Some(partitions) = self.backend.partitions(None) else { return Ok(planner.create_physical_plan(optimized, &state).await?) };
         // How much is read is known once files have been pruned, that is in the physical plan.
         state.config_mut().options_mut().execution.target_partitions = partitions;
-        let physical = state.create_physical_plan(plan).await?;
+        let physical = planner.create_physical_plan(optimized, &state).await?;
         match self.backend.partitions(Some(bytes_read(&physical))) {
             Some(better) if better != partitions => {
                 state.config_mut().options_mut().execution.target_partitions = better;
-                Ok(state.create_physical_plan(plan).await?)
+                Ok(planner.create_physical_plan(optimized, &state).await?)
             }
             _ => Ok(physical),
         }
@@ -188,10 +208,16 @@ impl Session {
 
     fn set_option(&self, key: &Name, value: &str) -> Result<Outcome> {
         let dotted = key.to_string();
+        if dotted == options::COMMON_SUBPLAN_BYTES {
+            let bytes =
+                value.parse().map_err(|_| Error::sql(format!("{dotted} takes a number of bytes, found {value}")).at(key.position))?;
+            self.least_common_bytes.store(bytes, Ordering::Relaxed);
+            return Ok(Outcome::Done(format!("{dotted} = {bytes}")));
+        }
         if !options::SETTABLE.contains(&dotted.as_str()) {
             return Err(Error::sql(format!("the setting '{dotted}' cannot be changed"))
                 .at(key.position)
-                .hint(format!("settings are: {}; a script variable has no dot in its name", options::SETTABLE.join(", "))));
+                .hint(format!("settings are: {}; a script variable has no dot in its name", options::settable().join(", "))));
         }
         let state = self.context.state_ref();
         let mut state = state.write();

@@ -6,8 +6,9 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use futures::TryStreamExt as _;
-use orrery_lakehouse::{WriteMode, WriteRequest};
+use orrery_lakehouse::{PendingWrite, WriteMode, WriteRequest};
 
+use super::compute_once::{Prepared, Shown};
 use super::rows::{Cells, table};
 use super::write::cast_to;
 use super::{Mode, Outcome, Session, Tracker, planning};
@@ -25,11 +26,16 @@ impl Session {
         tracker: &Tracker,
     ) -> Result<Outcome> {
         let state = self.context.state();
-        let (logical, physical) = match statement {
+        let (logical, shown) = match statement {
+            Statement::Query(query) if analyze && mode == Mode::Run => {
+                let logical = planning::plan_query(&state, &self.names, query.clone()).await?;
+                tracker.analyze();
+                return self.analyze(self.prepare(&logical, tracker).await?, verbose, tracker).await;
+            }
             Statement::Query(query) => {
                 let logical = planning::plan_query(&state, &self.names, query.clone()).await?;
-                let physical = self.physical(&logical).await?;
-                (logical, physical)
+                let shown = self.plan_to_show(&logical).await?;
+                (logical, shown)
             }
             _ if analyze => {
                 return Err(Error::unsupported(format!("EXPLAIN ANALYZE {}", statement.kind()), Some(text.position))
@@ -53,43 +59,50 @@ impl Session {
                 let name = self.names.resolve(&insert.name);
                 let (pending, logical) = self.plan_insert(insert, &name, text, Mode::Run).await?;
                 let pending = pending.ok_or_else(|| Error::new(crate::Blame::Bug, "no write to explain"))?;
-                let physical = self.write_plan(&pending, &logical).await;
+                let shown = self.write_to_show(&pending, &logical).await;
                 pending.abort().await;
-                (logical, physical?)
+                (logical, shown?)
             }
             Statement::CreateView(create) => {
                 let logical = planning::plan_query(&state, &self.names, create.query.clone()).await?;
-                let physical = self.physical(&logical).await?;
-                (logical, physical)
+                let shown = self.plan_to_show(&logical).await?;
+                (logical, shown)
             }
             other => return Err(Error::unsupported(format!("EXPLAIN {}", other.kind()), Some(text.position))),
         };
         if mode == Mode::Check {
             return Ok(Outcome::Done("plans".to_string()));
         }
-        if analyze {
-            return self.analyze(physical, verbose, tracker).await;
-        }
-        self.show_plans(&logical, &physical, verbose)
+        self.show_plans(&logical, &shown, verbose)
     }
 
-    async fn explain_write(&self, request: WriteRequest, logical: LogicalPlan) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>)> {
+    async fn write_to_show(&self, pending: &PendingWrite, logical: &LogicalPlan) -> Result<Shown> {
+        let shown = self.plan_to_show(logical).await?;
+        Ok(Shown { physical: self.write_plan(pending, shown.physical)?, ..shown })
+    }
+
+    async fn explain_write(&self, request: WriteRequest, logical: LogicalPlan) -> Result<(LogicalPlan, Shown)> {
         let pending = self.warehouse.begin_write(request).await?;
         let planned = match cast_to(logical, pending.target_schema().as_ref()) {
-            Ok(logical) => self.write_plan(&pending, &logical).await.map(|physical| (logical, physical)),
+            Ok(logical) => self.write_to_show(&pending, &logical).await.map(|shown| (logical, shown)),
             Err(error) => Err(error),
         };
         pending.abort().await;
         planned
     }
 
-    fn show_plans(&self, logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>, verbose: bool) -> Result<Outcome> {
+    fn show_plans(&self, logical: &LogicalPlan, shown: &Shown, verbose: bool) -> Result<Outcome> {
         let mut kinds = Vec::new();
         let mut plans = Vec::new();
-        let optimized = self.context.state().optimize(logical)?;
+        let Shown { optimized, physical, common } = shown;
         if verbose {
             kinds.push("initial_logical_plan");
             plans.push(logical.display_indent_schema().to_string());
+        }
+        if !common.is_empty() {
+            kinds.push("common_subplans");
+            let lines = common.iter().map(|(name, plan)| format!("{name}:\n{}", indented(&plan.display_indent().to_string())));
+            plans.push(lines.collect::<Vec<_>>().join("\n"));
         }
         kinds.push("logical_plan");
         plans.push(optimized.display_indent().to_string());
@@ -114,24 +127,34 @@ impl Session {
     }
 
     /// Runs the plan to its end, drops the rows and shows what each operator measured.
-    async fn analyze(&self, physical: Arc<dyn ExecutionPlan>, verbose: bool, tracker: &Tracker) -> Result<Outcome> {
+    async fn analyze(&self, prepared: Prepared, verbose: bool, tracker: &Tracker) -> Result<Outcome> {
+        let physical = Arc::clone(&prepared.physical);
         tracker.start(&physical);
-        tracker.analyze();
         let started = std::time::Instant::now();
         let mut stream = self.backend.stream(Arc::clone(&physical), &self.context, tracker).await?;
         let mut rows = 0usize;
         while let Some(batch) = stream.try_next().await? {
             rows += batch.num_rows();
         }
-        let elapsed = started.elapsed();
-        let plan = if let Some(report) = tracker.report() {
-            report
-        } else if verbose {
-            DisplayableExecutionPlan::with_full_metrics(physical.as_ref()).indent(true).to_string()
-        } else {
-            DisplayableExecutionPlan::with_metrics(physical.as_ref()).indent(false).to_string()
-        };
+        let elapsed = started.elapsed() + prepared.ran.iter().map(|ran| ran.elapsed).sum::<std::time::Duration>();
+        let plan = with_figures(&physical, tracker.report(), verbose);
         let summary = format!("{rows} rows in {:.3} s", elapsed.as_secs_f64());
-        Self::batch(table(vec![("plan_type", Cells::text(["plan_with_metrics", "result"])), ("plan", Cells::text([plan, summary]))])?)
+        let common = prepared.ran.iter().map(|ran| (ran.name.clone(), with_figures(&ran.physical, ran.report.clone(), verbose)));
+        let rest = [("plan_with_metrics".to_string(), plan), ("result".to_string(), summary)];
+        let (kinds, plans): (Vec<_>, Vec<_>) = common.chain(rest).unzip();
+        prepared.finish().await;
+        Self::batch(table(vec![("plan_type", Cells::text(kinds)), ("plan", Cells::text(plans))])?)
     }
+}
+
+fn with_figures(physical: &Arc<dyn ExecutionPlan>, report: Option<String>, verbose: bool) -> String {
+    match report {
+        Some(report) => report,
+        None if verbose => DisplayableExecutionPlan::with_full_metrics(physical.as_ref()).indent(true).to_string(),
+        None => DisplayableExecutionPlan::with_metrics(physical.as_ref()).indent(false).to_string(),
+    }
+}
+
+fn indented(plan: &str) -> String {
+    plan.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }

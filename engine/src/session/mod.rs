@@ -5,6 +5,7 @@ mod assert;
 mod backend;
 mod cache;
 mod catalog;
+mod compute_once;
 mod csv_headers;
 mod describe;
 mod diagnose;
@@ -22,6 +23,7 @@ mod relations;
 mod rows;
 mod runtime;
 mod scalar_calls;
+mod scratch;
 mod show;
 mod summarize;
 mod system_rows;
@@ -33,6 +35,7 @@ mod write;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -59,7 +62,9 @@ pub struct Session {
     pub(crate) context: SessionContext,
     pub(crate) backend: Arc<dyn Backend>,
     variables: Mutex<Variables>,
-    scratch: cache::Scratch,
+    scratch: scratch::Scratch,
+    /// What a common subplan has to read at least to be computed once.
+    least_common_bytes: AtomicU64,
     cancel: Mutex<CancellationToken>,
     statement_key: Mutex<Option<String>>,
 }
@@ -113,7 +118,8 @@ impl Session {
             context,
             backend,
             variables: Mutex::new(variables),
-            scratch: cache::Scratch::new(options.scratch_url),
+            scratch: scratch::Scratch::new(options.scratch_url),
+            least_common_bytes: AtomicU64::new(compute_once::LEAST_BYTES),
             cancel: Mutex::new(CancellationToken::new()),
             statement_key: Mutex::default(),
         })

@@ -54,6 +54,14 @@ pub(super) const SETTABLE: &[&str] = &[
     "datafusion.explain.format",
 ];
 
+/// The setting of ours: how many bytes a subplan that occurs several times has to read at least to be computed once.
+pub(super) const COMMON_SUBPLAN_BYTES: &str = "orrery.common_subplan_bytes";
+
+/// All settings that `SET` may change.
+pub(super) fn settable() -> Vec<&'static str> {
+    SETTABLE.iter().copied().chain([COMMON_SUBPLAN_BYTES]).collect()
+}
+
 impl TryFrom<&ScalarValue> for Variable {
     type Error = Error;
 

@@ -90,6 +90,8 @@ pub struct Tracker {
 impl Tracker {
     pub(crate) fn start(&self, plan: &Arc<dyn ExecutionPlan>) {
         let rows_total = scans(plan).map(|scan| rows_of(scan.as_ref())).sum::<Option<u64>>().filter(|total| *total > 0);
+        // What a backend said was about the plan before, which may have run elsewhere when this one does not.
+        *self.elsewhere.lock() = None;
         *self.running.lock() = Some(Running { plan: Arc::clone(plan), rows_total, started: Instant::now() });
     }
 
@@ -123,6 +125,11 @@ impl Tracker {
 
     pub(crate) fn report(&self) -> Option<String> {
         self.report.lock().clone()
+    }
+
+    /// The report of the plan that ran last, which says nothing of the next.
+    pub(crate) fn take_report(&self) -> Option<String> {
+        self.report.lock().take()
     }
 
     /// The plan that runs, or ran last.

@@ -31,12 +31,11 @@ impl Session {
         let total = count(lit(1i64)).alias("total");
         aggregates.push(total);
         let plan = LogicalPlanBuilder::from(plan).aggregate(Vec::<Expr>::new(), aggregates)?.build()?;
-        let physical = self.physical(&plan).await?;
         if mode == Mode::Check {
+            self.physical(&plan).await?;
             return Ok(Outcome::Done("plans".to_string()));
         }
-        tracker.start(&physical);
-        let batches = self.backend.run(physical, &self.context, tracker).await?;
+        let batches = self.collect(&plan, tracker).await?;
         let row = batches.iter().find(|b| b.num_rows() == 1).ok_or_else(|| Error::data("SUMMARIZE found no result"))?;
         Self::batch(transpose(row, &names, &types)?)
     }

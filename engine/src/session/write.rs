@@ -65,9 +65,11 @@ impl Session {
     pub(super) async fn write(&self, pending: PendingWrite, plan: &LogicalPlan, tracker: &Tracker) -> Result<WriteOutcome> {
         let token = self.cancellation();
         let run = async {
-            let physical = self.write_plan(&pending, plan).await?;
+            let prepared = self.prepare(plan, tracker).await?;
+            let physical = self.write_plan(&pending, Arc::clone(&prepared.physical))?;
             tracker.start(&physical);
-            self.backend.run(physical, &self.context, tracker).await
+            let files = self.backend.run(physical, &self.context, tracker).await?;
+            Ok::<_, Error>((files, prepared))
         };
         let result = tokio::select! {
             biased;
@@ -75,7 +77,11 @@ impl Session {
             result = run => result,
         };
         match result {
-            Ok(files) => Ok(pending.commit(files).await?),
+            Ok((files, prepared)) => {
+                let outcome = pending.commit(files).await;
+                prepared.finish().await;
+                Ok(outcome?)
+            }
             Err(error) => {
                 pending.abort().await;
                 Err(error)
@@ -83,8 +89,8 @@ impl Session {
         }
     }
 
-    pub(super) async fn write_plan(&self, pending: &PendingWrite, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut physical = self.physical(plan).await?;
+    /// A plan whose rows are written.
+    pub(super) fn write_plan(&self, pending: &PendingWrite, mut physical: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let partition_columns = pending.partition_columns();
         let tasks = physical.output_partitioning().partition_count();
         let wanted = pending.gathers_partitions().unwrap_or_else(|| self.backend.spreads_partitions(tasks));

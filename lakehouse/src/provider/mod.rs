@@ -49,6 +49,14 @@ impl DeltaTableProvider {
     }
 }
 
+/// Whether two providers read the same version of the same table in the same way; false for providers of other kinds.
+pub fn is_same_snapshot(a: &dyn TableProvider, b: &dyn TableProvider) -> bool {
+    match (a.downcast_ref::<DeltaTableProvider>(), b.downcast_ref::<DeltaTableProvider>()) {
+        (Some(a), Some(b)) => a.table.location() == b.table.location() && a.table.version() == b.table.version() && a.schema == b.schema,
+        _ => false,
+    }
+}
+
 /// The field as scans produce it. Only top-level strings and binaries become views: that is what the Parquet reader does.
 fn read_field(field: &Field, options: ScanOptions) -> Field {
     let data_type = match field.data_type() {

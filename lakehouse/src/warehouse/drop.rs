@@ -24,6 +24,14 @@ impl Warehouse {
         Ok(true)
     }
 
+    /// Removes a table's folder whatever is in it, also the files of a write that was not committed: for tables that nobody else knows.
+    ///
+    /// # Errors
+    /// The store refuses; what is left can be removed by calling again.
+    pub async fn remove_table(&self, name: &TableName) -> Result<()> {
+        self.erase_table(name).await
+    }
+
     /// Removes everything below the warehouse's root: for scratch warehouses that nobody shares.
     ///
     /// # Errors

@@ -1,0 +1,234 @@
+//! Common subplans of a statement: decides which are computed once, runs them into scratch storage before the statement's own plan, and keeps their rows
+//! until nobody reads them any more. What a common subplan is, and how it is taken out, is the planner's [`compute_once`].
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::catalog::TableProvider;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt as _;
+use orrery_lakehouse::{Relation, delta_schema};
+
+use super::progress::bytes_read;
+use super::scratch::ScratchTable;
+use super::types::same_values;
+use super::write::cast_to;
+use super::{Session, Tracker};
+use crate::planner::compute_once::{self, Sources, Subplan, TakenOut};
+use crate::{Blame, Error, Result};
+
+/// Unless told otherwise, a subplan has to read so much, and sharing has to save so much, to be worth a round of planning and files.
+pub(super) const LEAST_BYTES: u64 = 32 << 20;
+
+/// A statement's plan, ready to run, and the tables it reads that go when it has run.
+pub(super) struct Prepared {
+    pub(super) physical: Arc<dyn ExecutionPlan>,
+    /// What was run for it already.
+    pub(super) ran: Vec<Ran>,
+    scratch: Vec<ScratchTable>,
+}
+
+/// A common subplan that has run.
+pub(super) struct Ran {
+    pub(super) name: String,
+    pub(super) physical: Arc<dyn ExecutionPlan>,
+    /// What a backend that ran it elsewhere measured.
+    pub(super) report: Option<String>,
+    pub(super) elapsed: Duration,
+}
+
+impl Prepared {
+    /// Removes what only this statement needed.
+    pub(super) async fn finish(self) {
+        for table in self.scratch {
+            table.remove().await;
+        }
+    }
+
+    /// The rows of the plan, which take what only they needed with them when they end, fail or are dropped.
+    pub(super) fn rows(self, stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        if self.scratch.is_empty() {
+            return stream;
+        }
+        let schema = stream.schema();
+        let rows = futures::stream::unfold(Some((stream, self)), |state| async move {
+            let (mut stream, prepared) = state?;
+            match stream.next().await {
+                Some(Ok(batch)) => Some((Ok(batch), Some((stream, prepared)))),
+                end => {
+                    drop(stream);
+                    prepared.finish().await;
+                    end.map(|error| (error, None))
+                }
+            }
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+    }
+}
+
+/// A statement's plan as `EXPLAIN` shows it.
+pub(super) struct Shown {
+    pub(super) optimized: LogicalPlan,
+    pub(super) physical: Arc<dyn ExecutionPlan>,
+    /// Names and optimized plans of the subplans that would run first.
+    pub(super) common: Vec<(String, LogicalPlan)>,
+}
+
+impl Session {
+    /// Plans a statement that is about to run, and runs its common subplans.
+    pub(super) async fn prepare(&self, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
+        let state = self.context.state();
+        let Some(taken_out) = self.common_subplans(&state, plan).await else {
+            return Ok(Prepared { physical: self.physical(plan).await?, ran: Vec::new(), scratch: Vec::new() });
+        };
+        let (mut sources, mut scratch, mut ran) = (Sources::new(), Vec::new(), Vec::new());
+        for subplan in &taken_out.subplans {
+            let rows = compute_once::read_from(&subplan.plan, &sources)?;
+            let mut table = ScratchTable::new(self.begin_scratch_table(stored_schema(&rows), &subplan.name).await?);
+            match self.keep_rows(&state, subplan, rows, &mut table, tracker).await {
+                Ok((source, run)) => {
+                    sources.insert(subplan.name.clone(), source);
+                    ran.push(run);
+                    scratch.push(table);
+                }
+                Err(error) => {
+                    table.remove().await;
+                    return Err(error);
+                }
+            }
+        }
+        let main = compute_once::optimize(&state, compute_once::read_from(&taken_out.main, &sources)?)?;
+        Ok(Prepared { physical: self.physical_of(scanning(state), &main).await?, ran, scratch })
+    }
+
+    /// Plans a statement that is only shown.
+    pub(super) async fn plan_to_show(&self, plan: &LogicalPlan) -> Result<Shown> {
+        let state = self.context.state();
+        let Some(taken_out) = self.common_subplans(&state, plan).await else {
+            let optimized = state.optimize(plan)?;
+            return Ok(Shown { physical: self.physical(plan).await?, optimized, common: Vec::new() });
+        };
+        let stand_ins = stand_ins(&taken_out);
+        let mut common = Vec::with_capacity(taken_out.subplans.len());
+        for subplan in &taken_out.subplans {
+            let rows = compute_once::read_from(&subplan.plan, &stand_ins)?;
+            common.push((subplan.name.clone(), compute_once::optimize(&state, rows)?));
+        }
+        let optimized = compute_once::optimize(&state, compute_once::read_from(&taken_out.main, &stand_ins)?)?;
+        Ok(Shown { physical: self.physical_of(scanning(state), &optimized).await?, optimized, common })
+    }
+
+    /// What is to be computed once; nothing where it would not pay. A plan that cannot be taken apart runs as it is.
+    async fn common_subplans(&self, state: &SessionState, plan: &LogicalPlan) -> Option<TakenOut> {
+        match self.take_out_common_subplans(state, plan).await {
+            Ok(taken_out) => taken_out,
+            Err(error) => {
+                tracing::debug!(%error, "common subplans are computed at each mention");
+                None
+            }
+        }
+    }
+
+    async fn take_out_common_subplans(&self, state: &SessionState, plan: &LogicalPlan) -> Result<Option<TakenOut>> {
+        let analyzed = compute_once::analyze(state, plan)?;
+        let mut common = compute_once::find::find_common_subplans(&analyzed)?;
+        if common.is_empty() {
+            return Ok(None);
+        }
+        let least_bytes = self.least_common_bytes.load(Ordering::Relaxed);
+        let whole = self.physical_of(state.clone(), &compute_once::optimize(state, analyzed.clone())?).await?;
+        let whole_bytes = bytes_read(&whole);
+        while !common.is_empty() && whole_bytes >= least_bytes {
+            let taken_out = compute_once::take_out(state, &analyzed, &common)?;
+            let stand_ins = stand_ins(&taken_out);
+            let mut bytes = 0;
+            let mut pays = Vec::with_capacity(common.len());
+            for subplan in &taken_out.subplans {
+                let rows = compute_once::optimize(state, compute_once::read_from(&subplan.plan, &stand_ins)?)?;
+                let read = bytes_read(&self.physical_of(state.clone(), &rows).await?);
+                bytes += read;
+                pays.push(read >= least_bytes && can_be_kept(&stored_schema(&subplan.plan)));
+            }
+            if pays.iter().all(|pays| *pays) {
+                let main = compute_once::optimize(state, compute_once::read_from(&taken_out.main, &stand_ins)?)?;
+                bytes += bytes_read(&self.physical_of(state.clone(), &main).await?);
+                return Ok((whole_bytes >= bytes.saturating_add(least_bytes)).then_some(taken_out));
+            }
+            // They run in the reverse of the order in which they were found.
+            let mut pays = pays.into_iter().rev();
+            common.retain(|_| pays.next().unwrap_or(false));
+        }
+        Ok(None)
+    }
+
+    /// Runs a subplan into a table, and gives what its rows are read from.
+    async fn keep_rows(
+        &self,
+        state: &SessionState,
+        subplan: &Subplan,
+        rows: LogicalPlan,
+        table: &mut ScratchTable,
+        tracker: &Tracker,
+    ) -> Result<(Arc<dyn TableProvider>, Ran)> {
+        let bug = || Error::new(Blame::Bug, format!("the rows of {} are not where they were written", subplan.name));
+        let physical = {
+            let pending = table.pending()?.as_ref().ok_or_else(bug)?;
+            let rows = compute_once::optimize(state, cast_to(rows, pending.target_schema().as_ref())?)?;
+            pending.write_plan(self.physical_of(scanning(state.clone()), &rows).await?)?
+        };
+        let started = Instant::now();
+        tracker.start(&physical);
+        let files = self.backend.run(Arc::clone(&physical), &self.context, tracker).await?;
+        let (warehouse, name) = table.place().ok_or_else(bug)?;
+        table.pending()?.take().ok_or_else(bug)?.commit(files).await?;
+        let Some(Relation::Table(stored)) = warehouse.relation(&name).await? else { return Err(bug()) };
+        let ran = Ran { name: subplan.name.clone(), physical, report: tracker.take_report(), elapsed: started.elapsed() };
+        Ok((self.names.scan(&stored), ran))
+    }
+}
+
+/// The state without DataFusion's answers from statistics. Those of kept rows are exact, so that a branch of a union often had nothing to run, and on a
+/// cluster a union of such a branch with one that is shuffled does not end.
+fn scanning(state: SessionState) -> SessionState {
+    let rules = state.physical_optimizers().iter().filter(|rule| rule.name() != "aggregate_statistics").map(Arc::clone).collect();
+    SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build()
+}
+
+fn stand_ins(taken_out: &TakenOut) -> Sources {
+    taken_out.subplans.iter().map(|subplan| (subplan.name.clone(), subplan.stand_in())).collect()
+}
+
+/// The columns to write: marks on the fields of some table mean nothing for rows computed from it.
+fn stored_schema(plan: &LogicalPlan) -> SchemaRef {
+    let fields = plan.schema().fields().iter().map(|field| Field::new(field.name(), field.data_type().clone(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Whether a table gives back the very values that were written.
+fn can_be_kept(schema: &Schema) -> bool {
+    let Ok(stored) = delta_schema(schema) else { return false };
+    schema.fields().iter().zip(stored.fields()).all(|(given, stored)| keeps_values(given.data_type(), stored.data_type()))
+}
+
+fn keeps_values(given: &DataType, stored: &DataType) -> bool {
+    match (given, stored) {
+        (given, stored) if same_values(given, stored) => true,
+        (DataType::Timestamp(TimeUnit::Microsecond, given), DataType::Timestamp(TimeUnit::Microsecond, stored)) => {
+            given.is_some() == stored.is_some()
+        }
+        (DataType::List(given), DataType::List(stored)) => keeps_values(given.data_type(), stored.data_type()),
+        (DataType::Struct(given), DataType::Struct(stored)) => {
+            given.iter().zip(stored).all(|(given, stored)| keeps_values(given.data_type(), stored.data_type()))
+        }
+        (given, _) => given.is_unsigned_integer(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

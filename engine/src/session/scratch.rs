@@ -1,0 +1,142 @@
+//! Scratch storage: a warehouse of the session's own, in which rows are kept that it has computed, for its caches and for single statements. The rows are
+//! written with the same operator as any table. That keeps them compressed, prunable and out of the memory budget, however many they are.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use datafusion::arrow::datatypes::SchemaRef;
+use orrery_lakehouse::{PendingWrite, TableName, Warehouse, WriteMode, WriteRequest};
+use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
+
+use super::Session;
+use super::catalog::DEFAULT_SCHEMA;
+use crate::{Blame, Error, Result};
+
+/// The warehouse of a session's kept rows; its folder goes with the session.
+pub(super) struct Scratch {
+    /// Shared storage, or the local file system.
+    url: Option<String>,
+    opened: OnceCell<(Option<tempfile::TempDir>, Warehouse)>,
+    made: AtomicU64,
+}
+
+impl Scratch {
+    pub(super) fn new(url: Option<String>) -> Self {
+        Self { url, opened: OnceCell::new(), made: AtomicU64::new(0) }
+    }
+
+    /// Removes what is on shared storage; a local folder goes by itself.
+    pub(super) async fn remove(&self) {
+        if let Some((None, warehouse)) = self.opened.get()
+            && let Err(error) = warehouse.remove_everything().await
+        {
+            tracing::warn!(scratch = %warehouse.root(), %error, "scratch storage could not be removed");
+        }
+    }
+
+    async fn warehouse(&self, dir: &std::path::Path) -> Result<&Warehouse> {
+        let (_, warehouse) = self
+            .opened
+            .get_or_try_init(|| async {
+                if let Some(url) = &self.url {
+                    let url = format!("{}/{}", url.trim_end_matches('/'), uuid::Uuid::new_v4().simple());
+                    return Ok((None, Warehouse::open(&url, HashMap::new()).await?));
+                }
+                let folder = tempfile::Builder::new()
+                    .prefix("orrery-cache-")
+                    .tempdir_in(dir)
+                    .map_err(|e| Error::new(Blame::Storage, format!("cannot make a folder for caches in {}: {e}", dir.display())))?;
+                let warehouse = Warehouse::open(&folder.path().to_string_lossy(), HashMap::new()).await?;
+                Ok::<_, Error>((Some(folder), warehouse))
+            })
+            .await?;
+        Ok(warehouse)
+    }
+}
+
+/// A new table of scratch storage, as long as it is not committed.
+pub(super) struct ScratchWrite {
+    pub(super) warehouse: Warehouse,
+    pub(super) name: TableName,
+    pub(super) pending: PendingWrite,
+}
+
+impl Session {
+    /// Begins a table of scratch storage; `text` is what its history calls it.
+    pub(super) async fn begin_scratch_table(&self, schema: SchemaRef, text: &str) -> Result<ScratchWrite> {
+        let warehouse = self.scratch.warehouse(&self.scratch_dir()).await?;
+        warehouse.register_with(&self.context.runtime_env());
+        let name = TableName::new("dev", DEFAULT_SCHEMA, format!("cache{}", self.scratch.made.fetch_add(1, Ordering::Relaxed)));
+        let mut request = WriteRequest::new(name.clone(), WriteMode::Create, schema);
+        text.clone_into(&mut request.statement);
+        let pending = warehouse.begin_write(request).await?;
+        Ok(ScratchWrite { warehouse: warehouse.clone(), name, pending })
+    }
+
+    fn scratch_dir(&self) -> std::path::PathBuf {
+        let paths = self.context.runtime_env().disk_manager.temp_dir_paths();
+        paths.first().and_then(|p| p.parent()).map_or_else(std::env::temp_dir, std::path::Path::to_path_buf)
+    }
+}
+
+/// A table of scratch storage that one statement needs: it goes with this, at the latest when this is dropped, also while it is being written.
+pub(super) struct ScratchTable(Option<Remains>);
+
+struct Remains {
+    warehouse: Warehouse,
+    name: TableName,
+    /// The write, until it is committed.
+    pending: Option<PendingWrite>,
+}
+
+impl ScratchTable {
+    pub(super) fn new(write: ScratchWrite) -> Self {
+        let ScratchWrite { warehouse, name, pending } = write;
+        Self(Some(Remains { warehouse, name, pending: Some(pending) }))
+    }
+
+    /// The write that fills it.
+    pub(super) fn pending(&mut self) -> Result<&mut Option<PendingWrite>> {
+        self.0
+            .as_mut()
+            .map(|remains| &mut remains.pending)
+            .ok_or_else(|| Error::new(Blame::Bug, "a scratch table is used after it was removed"))
+    }
+
+    /// The warehouse that it is in, and its name there.
+    pub(super) fn place(&self) -> Option<(Warehouse, TableName)> {
+        self.0.as_ref().map(|remains| (remains.warehouse.clone(), remains.name.clone()))
+    }
+
+    /// Removes it and waits until it is gone. Nothing stops a removal that has begun.
+    pub(super) async fn remove(mut self) {
+        if let Some(removal) = self.removal()
+            && let Err(error) = tokio::spawn(removal).await
+        {
+            tracing::debug!(%error, "the removal of a scratch table was stopped");
+        }
+    }
+
+    fn removal(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let Remains { warehouse, name, pending } = self.0.take()?;
+        Some(async move {
+            if let Some(pending) = pending {
+                // Waits for the tasks that still write.
+                pending.abort().await;
+            }
+            if let Err(error) = warehouse.remove_table(&name).await {
+                tracing::debug!(%name, %error, "a scratch table could not be removed; it goes with the session");
+            }
+        })
+    }
+}
+
+impl Drop for ScratchTable {
+    fn drop(&mut self) {
+        if let (Some(removal), Ok(runtime)) = (self.removal(), Handle::try_current()) {
+            runtime.spawn(removal);
+        }
+    }
+}

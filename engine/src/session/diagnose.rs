@@ -10,11 +10,18 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
 use futures::TryStreamExt as _;
+use object_store::path::Path;
 
 use crate::{Blame, Error, Result};
 
-/// Names the file, and for CSV the line, if the error comes from reading one.
-pub(super) async fn name_file(error: Error, plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Error {
+/// Names the file, and for CSV the line, if the error comes from reading one. Files of which `is_own` is true are the session's: they may be gone with the
+/// statement, and mean nothing to a user.
+pub(super) async fn name_file(
+    error: Error,
+    plan: &Arc<dyn ExecutionPlan>,
+    context: &Arc<TaskContext>,
+    is_own: &(dyn Fn(&Path) -> bool + Sync),
+) -> Error {
     if !matches!(error.blame, Blame::Data | Blame::Storage) {
         return error;
     }
@@ -23,7 +30,7 @@ pub(super) async fn name_file(error: Error, plan: &Arc<dyn ExecutionPlan>, conte
     for (scan, is_text) in scans {
         // A scan may also compute, and what fails then is not the file; damaged Parquet is the storage's fault, never the data's.
         let is_file = |found: &Error| is_text || found.blame == Blame::Storage;
-        if let Some((path, found)) = culprit(&scan, context).await.filter(|(_, found)| is_file(found)) {
+        if let Some((path, found)) = culprit(&scan, context, is_own).await.filter(|(_, found)| is_file(found)) {
             if error.message.contains(&path) {
                 return error;
             }
@@ -49,10 +56,10 @@ fn file_scans(plan: &Arc<dyn ExecutionPlan>, scans: &mut Vec<(FileScanConfig, bo
 }
 
 /// The first file of the scan that cannot be read, with the error of reading it whole and alone.
-async fn culprit(scan: &FileScanConfig, context: &Arc<TaskContext>) -> Option<(String, Error)> {
+async fn culprit(scan: &FileScanConfig, context: &Arc<TaskContext>, is_own: &(dyn Fn(&Path) -> bool + Sync)) -> Option<(String, Error)> {
     let mut seen = std::collections::HashSet::new();
     for file in scan.file_groups.iter().flat_map(|group| group.iter()) {
-        if !seen.insert(file.object_meta.location.clone()) {
+        if is_own(&file.object_meta.location) || !seen.insert(file.object_meta.location.clone()) {
             continue;
         }
         let mut whole = file.clone();

@@ -82,7 +82,7 @@ impl Session {
     pub async fn explain_error(&self, error: Error, text: &StatementText, tracker: &Tracker) -> Error {
         let error = planning::locate(error, text);
         match tracker.plan() {
-            Some(plan) => diagnose::name_file(error, &plan, &self.context.task_ctx()).await,
+            Some(plan) => diagnose::name_file(error, &plan, &self.context.task_ctx(), &|path| self.scratch.holds(path)).await,
             None => error,
         }
     }

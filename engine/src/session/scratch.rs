@@ -36,6 +36,12 @@ impl Scratch {
         }
     }
 
+    /// Whether a file of the object store is one of these rows.
+    pub(super) fn holds(&self, file: &object_store::path::Path) -> bool {
+        let root = self.opened.get().map(|(_, warehouse)| warehouse.root().path().trim_matches('/').to_string());
+        root.is_some_and(|root| !root.is_empty() && file.as_ref().starts_with(&root))
+    }
+
     async fn warehouse(&self, dir: &std::path::Path) -> Result<&Warehouse> {
         let (_, warehouse) = self
             .opened

@@ -17,7 +17,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use orrery_lakehouse::write_codec;
 
 use super::deduplicate::{self, key_hashes, repeated_rows, split_repeated};
-use super::{claimed_size, compressed_files, one_task, salt};
+use super::{claimed_size, compressed_files, one_task, salt, sessionize};
 
 /// Begins every payload of ours; no protobuf message starts with these bytes.
 const MAGIC: &[u8] = b"\xffORRERY1";
@@ -52,6 +52,11 @@ const OPERATORS: &[(&str, Encode, Decode)] = &[
     ),
     ("RepeatedRowsExec", |plan, _| repeated_rows::codec::encode(plan), |p| repeated_rows::codec::decode(p.bytes)),
     ("SaltExec", |plan, _| Ok(salt::codec::encode(plan)), |p| salt::codec::decode(p.bytes, p.inputs)),
+    (
+        "SessionizeExec",
+        |plan, codec| sessionize::codec::encode(plan, codec),
+        |p| sessionize::codec::decode(p.bytes, p.inputs, p.context, p.codec),
+    ),
     ("SplitRepeatedExec", |plan, _| Ok(split_repeated::codec::encode(plan)), |p| split_repeated::codec::decode(p.bytes, p.inputs)),
 ];
 
@@ -158,12 +163,14 @@ mod tests {
     use crate::operators::deduplicate::{DeduplicateExec, RepeatedRowsExec};
     use crate::operators::one_task::OneTaskExec;
     use crate::operators::salt::SaltExec;
+    use crate::operators::sessionize::SessionizeExec;
     use datafusion::arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
     use datafusion::arrow::datatypes::Int64Type;
     use datafusion::physical_expr::expressions::Column;
     use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
     use datafusion::physical_plan::execution_plan::reset_plan_states;
     use datafusion::physical_plan::repartition::RepartitionExec;
+    use datafusion::physical_plan::windows::WindowAggExec;
     use datafusion::physical_plan::{Partitioning, collect, displayable};
     use datafusion::prelude::SessionContext;
     use datafusion_proto::physical_plan::{AsExecutionPlan as _, DefaultPhysicalExtensionCodec};
@@ -199,6 +206,7 @@ mod tests {
             Arc::new(SplitRepeatedExec::new(Arc::clone(&input), Keep::Repeated, vec![0], Arc::new([5, 9].into_iter().collect()))),
             Arc::new(RepeatedRowsExec::new(input.schema(), 3)),
             deduplicated(&input),
+            sessionized(&session, dir.path()).await,
         ];
         let names: BTreeSet<&str> = plans.iter().map(|plan| plan.name()).collect();
         assert_eq!(
@@ -215,6 +223,20 @@ mod tests {
             assert_eq!(text(&read), text(&plan));
             assert_eq!(read.schema(), plan.schema());
         }
+    }
+
+    /// Sessions of the only column by itself.
+    async fn sessionized(session: &SessionContext, dir: &std::path::Path) -> Arc<dyn ExecutionPlan> {
+        orrery_udfs::window_functions().into_iter().for_each(|function| session.register_udwf(WindowUDF::clone(&function)));
+        let path = dir.join("v.parquet").display().to_string();
+        session.register_parquet("numbers", &path, Default::default()).await.unwrap();
+        let sql = "SELECT session_index(v, 5) OVER (PARTITION BY v ORDER BY v) AS n FROM numbers";
+        let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+        let mut node = plan;
+        while !node.is::<WindowAggExec>() {
+            node = Arc::clone(node.children()[0]);
+        }
+        Arc::new(SessionizeExec::instead_of(node.downcast_ref().unwrap()).unwrap().unwrap())
     }
 
     /// One row of each value of the only column.

@@ -6,3 +6,4 @@ pub mod compressed_files;
 pub mod deduplicate;
 pub mod one_task;
 pub(crate) mod salt;
+pub(crate) mod sessionize;

@@ -14,10 +14,11 @@ pub mod number_distinct_on_rows;
 pub mod plan_window_tables;
 mod read_twice;
 pub mod read_utc_without_zone;
+pub mod sessionize_unsorted;
 pub mod sort_by_window_keys;
 pub mod spread_partitions;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod time_windows;
 mod tune;
 
@@ -100,7 +101,8 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
     let mut rules = PhysicalOptimizer::new().rules;
     // Before shuffles and sorts are added, so that the rewritten plan gets the ones it needs and no others.
     let at = rules.iter().position(|rule| rule.name() == "EnsureRequirements").unwrap_or(0);
-    let ours: [PhysicalRule; 3] = [
+    let ours: [PhysicalRule; 4] = [
+        Arc::new(sessionize_unsorted::SessionizeUnsorted::default()),
         Arc::new(deduplicate_by_row_number::DeduplicateByRowNumber::default()),
         Arc::new(combine_first_values::CombineFirstValues::default()),
         Arc::new(aggregate_after_shuffle::AggregateAfterShuffle::default()),

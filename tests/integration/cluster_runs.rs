@@ -180,7 +180,7 @@ fn hints_hold_on_a_cluster() {
     };
     let join = "id, name FROM facts JOIN dims ON facts.k = dims.k";
     for (hint, is_there, is_not) in [
-        ("", "mode=CollectLeft", "ClaimedSizeExec"),
+        ("", "mode=CollectLeft", "mode=Partitioned"),
         ("/*+ BROADCAST(facts) */", "mode=CollectLeft", "mode=Partitioned"),
         ("/*+ SHUFFLE_HASH(dims) */", "mode=Partitioned", "mode=CollectLeft"),
         ("/*+ MERGE(dims) */", "SortMergeJoinExec", "HashJoinExec"),

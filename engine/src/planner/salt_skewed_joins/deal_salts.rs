@@ -18,17 +18,18 @@ const PIECES_PER_PARTITION: f64 = 4.0;
 /// Salts that are tried for each partition, on average. One that none of them leads to is left out.
 const TRIES_PER_PARTITION: usize = 16;
 
-/// The salts of each key; `most` says into how many pieces it may be cut.
+/// The salts of each key. One that matches something is cut into `most` pieces at most, but into two at least.
 ///
 /// # Errors
 /// Values that cannot be hashed.
-pub(super) fn deal_salts(keys: &[(FrequentKey, usize)], partitions: usize) -> Result<Vec<Vec<u32>>> {
-    let frequent: f64 = keys.iter().map(|(key, _)| key.share).sum();
+pub(super) fn deal_salts(keys: &[FrequentKey], most: usize, partitions: usize) -> Result<Vec<Vec<u32>>> {
+    let frequent: f64 = keys.iter().map(|key| key.share).sum();
     let mut loads = vec![(1.0 - frequent).max(0.0) / partitions as f64; partitions];
     keys.iter()
-        .map(|(key, most)| {
+        .map(|key| {
             let pieces = (key.share * partitions as f64 * PIECES_PER_PARTITION).ceil() as usize;
-            let pieces = pieces.clamp(2, (*most).clamp(2, partitions));
+            let most = if key.has_null { partitions } else { most.clamp(2, partitions) };
+            let pieces = pieces.clamp(2, most);
             let mut by_load: Vec<(usize, u32)> = salts_by_partition(&key.values, partitions)?;
             by_load.sort_by(|(a, _), (b, _)| loads[*a].total_cmp(&loads[*b]).then(a.cmp(b)));
             by_load.truncate(pieces);
@@ -96,7 +97,7 @@ mod tests {
         ];
         for (values, partitions) in keys.into_iter().zip([2, 24, 7]) {
             let key = key(0.5, values);
-            let salts = deal_salts(&[(key.clone(), partitions)], partitions).unwrap();
+            let salts = deal_salts(std::slice::from_ref(&key), partitions, partitions).unwrap();
             assert_eq!(reached(&key, &salts[0], partitions), (0..partitions).collect(), "{partitions}");
             assert_eq!(salts[0].len(), partitions);
         }
@@ -106,9 +107,11 @@ mod tests {
     fn small_keys_get_few_partitions_and_not_the_same_ones() {
         let one = key(0.1, vec![Arc::new(Int64Array::from(vec![1]))]);
         let two = key(0.1, vec![Arc::new(Int64Array::from(vec![2]))]);
-        let salts = deal_salts(&[(one.clone(), 10), (two.clone(), 2)], 10).unwrap();
-        let (first, second) = (reached(&one, &salts[0], 10), reached(&two, &salts[1], 10));
-        assert_eq!((first.len(), second.len()), (4, 2));
-        assert!(first.is_disjoint(&second), "{first:?} {second:?}");
+        for (most, pieces) in [(10, 4), (3, 3), (1, 2)] {
+            let salts = deal_salts(&[one.clone(), two.clone()], most, 10).unwrap();
+            let (first, second) = (reached(&one, &salts[0], 10), reached(&two, &salts[1], 10));
+            assert_eq!((first.len(), second.len()), (pieces, pieces));
+            assert!(first.is_disjoint(&second), "{first:?} {second:?}");
+        }
     }
 }

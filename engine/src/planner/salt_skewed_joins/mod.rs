@@ -1,13 +1,14 @@
 //! Spreads the rows of frequent keys of a shuffled join over several tasks, where one key would keep one task busy while the others wait.
 //!
 //! ```text
-//! HashJoinExec: mode=Partitioned, on=[(k, k), (__salt, __salt)]      puts out the columns of the join by k
-//!   RepartitionExec: Hash([k, __salt], n)
-//!     ReplicateHotKeysExec: keys=[k], hot_keys=1                       a frequent key's rows once for each of its salts
-//!       <left>
-//!   RepartitionExec: Hash([k, __salt], n)
-//!     SaltHotKeysExec: keys=[k], hot_keys=1                            a frequent key's rows dealt out over its salts
-//!       <right>
+//! ProjectionExec: the columns of the join by k
+//!   HashJoinExec: mode=Partitioned, on=[(k, k), (__salt, __salt)]
+//!     RepartitionExec: Hash([k, __salt], n)
+//!       ReplicateHotKeysExec: keys=[k], hot_keys=1       a frequent key's rows once for each of its salts
+//!         <left>
+//!     RepartitionExec: Hash([k, __salt], n)
+//!       SaltHotKeysExec: keys=[k], hot_keys=1            a frequent key's rows dealt out over its salts
+//!         <right>
 //! ```
 //!
 //! A key is frequent if it has more than half of what a partition has on average, `1 / (2 * partitions)` of the rows of a sample. Samples are taken of the

@@ -7,6 +7,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, HashJoinExecBuilder, PartitionMode};
+use datafusion::physical_plan::projection::ProjectionExec;
 
 use super::candidates::key_columns;
 use crate::operators::hot_keys::{HotKey, HotKeysExec, SALT};
@@ -25,15 +26,19 @@ pub(super) fn salt_join(join: &HashJoinExec, salted: JoinSide, hot: &Arc<[HotKey
     let salt_of = |side: &Arc<dyn ExecutionPlan>| Arc::new(Column::new(SALT, side.schema().fields().len() - 1)) as Arc<dyn PhysicalExpr>;
     let mut on = join.on().to_vec();
     on.push((salt_of(&left), salt_of(&right)));
-    let columns = columns(join);
-    HashJoinExecBuilder::new(left, right, on, *join.join_type())
+    let salted = HashJoinExecBuilder::new(left, right, on, *join.join_type())
         .with_filter(join.filter().cloned())
         .with_null_equality(join.null_equality())
-        .with_projection(Some(columns))
         .with_partition_mode(PartitionMode::Partitioned)
         .with_fetch(join.fetch())
-        .build_exec()
-        .map(Some)
+        .build_exec()?;
+    // Not the join's own projection: DataFusion would not narrow that to what is needed above.
+    let schema = salted.schema();
+    let kept = columns(join).into_iter().map(|at| {
+        let name = schema.field(at).name();
+        (Arc::new(Column::new(name, at)) as Arc<dyn PhysicalExpr>, name.clone())
+    });
+    Ok(Some(Arc::new(ProjectionExec::try_new(kept.collect::<Vec<_>>(), salted)?)))
 }
 
 /// The columns that the join puts out, by their places among those of the salted one, which has the salt of the first side between them.

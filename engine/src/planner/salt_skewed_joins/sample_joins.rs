@@ -53,34 +53,25 @@ async fn sample(candidate: &Candidate, context: &Arc<TaskContext>) -> Result<Res
         let join_type = candidate.join_type;
         return Ok(Err(format!("a {join_type} join needs to know which rows of its other side have found no match")));
     }
-    let keys = limited(keys, candidate, context, tells_nulls).await?;
-    let salts = deal_salts(&keys, candidate.partitions)?;
-    let share: f64 = keys.iter().map(|(key, _)| key.share).sum();
+    let most = most_pieces(&keys, candidate, context, tells_nulls).await?;
+    let salts = deal_salts(&keys, most, candidate.partitions)?;
+    let share: f64 = keys.iter().map(|key| key.share).sum();
     let hot: Vec<HotKey> = keys
         .into_iter()
         .zip(salts)
         .filter(|(_, salts)| !salts.is_empty())
-        .map(|((key, _), salts)| HotKey { hash: key.hash, salts, matches_nothing: key.has_null })
+        .map(|(key, salts)| HotKey { hash: key.hash, salts, matches_nothing: key.has_null })
         .collect();
     let note = format!("hot_keys={}, {:.0} % of {} sampled rows", hot.len(), share * 100.0, counts.rows);
     let (join, hints) = (candidate.join.clone(), candidate.hints.clone());
     Ok(Ok(Found { join, salted: candidate.salted, hot: hot.into(), hints, note }))
 }
 
-/// The keys, each with the number of pieces that it may be cut into: the copies of its rows must not be more than the other side has rows in all.
-async fn limited(
-    keys: Vec<FrequentKey>,
-    candidate: &Candidate,
-    context: &Arc<TaskContext>,
-    tells_nulls: bool,
-) -> Result<Vec<(FrequentKey, usize)>> {
-    let others = match &candidate.other {
-        Some(other) if keys.iter().any(|key| !key.has_null) => Some(KeyCounts::of(other.read(context).await?, tells_nulls)?),
-        _ => None,
-    };
-    let most = |key: &FrequentKey| {
-        let share = others.as_ref().map_or(0.0, |others| others.share(key));
-        if share * candidate.partitions as f64 <= 1.0 || key.has_null { candidate.partitions } else { (1.0 / share) as usize }
-    };
-    Ok(keys.into_iter().map(|key| (key.clone(), most(&key))).collect())
+/// Into how many pieces a key may be cut: the copies of the other side's rows must not be many more than it has rows in all.
+async fn most_pieces(keys: &[FrequentKey], candidate: &Candidate, context: &Arc<TaskContext>, tells_nulls: bool) -> Result<usize> {
+    let Some(other) = candidate.other.as_ref().filter(|_| keys.iter().any(|key| !key.has_null)) else { return Ok(candidate.partitions) };
+    let counts = KeyCounts::of(other.read(context).await?, tells_nulls)?;
+    let share: f64 = keys.iter().filter(|key| !key.has_null).map(|key| counts.share(key)).sum();
+    let is_cheap = share * candidate.partitions as f64 <= 1.0;
+    Ok(if is_cheap { candidate.partitions } else { (1.0 / share) as usize })
 }

@@ -43,12 +43,12 @@ fn table(rows: &[(Option<i64>, Option<i64>)], batch_rows: usize, partitions: usi
     Arc::new(MemTable::try_new(schema, dealt.collect()).unwrap())
 }
 
-/// 4,000 rows, half of them of the key 7, a tenth without one; and 300 rows with a few of the key 7.
+/// 4,000 rows, half of them of the key 7, a fifth without one; and 300 rows with a few of the key 7.
 fn skewed(partitions: usize, min_bytes: u64) -> SessionContext {
     let context = context(partitions, min_bytes);
     let key = |at: i64| match at % 10 {
         0..5 => Some(7),
-        5 => None,
+        5 | 6 => None,
         _ => Some(at % 501),
     };
     let big: Vec<_> = (0..4000).map(|at| (key(at), Some(at % 3))).collect();
@@ -106,10 +106,10 @@ async fn rows_of_a_frequent_key_are_spread_over_all_partitions() {
     let context = skewed(4, 0);
     let planned = same_rows(&context, "SELECT big.id, small.id AS other FROM big JOIN small ON big.k = small.k").await;
     let text = planned.text();
-    assert!(text.contains("SaltHotKeysExec: keys=[k], hot_keys=2, salts=6"), "{text}");
+    assert!(text.contains("SaltHotKeysExec: keys=[k], hot_keys=2, salts=8"), "{text}");
     assert!(text.contains("ReplicateHotKeysExec: keys=[k], hot_keys=1, salts=4"), "{text}");
-    assert!(text.contains("RepartitionExec: partitioning=Hash([k@1, __salt@3], 4)"), "{text}");
-    assert!(!text.contains("ProjectionExec: expr=[__salt"), "{text}");
+    assert!(text.contains("RepartitionExec: partitioning=Hash([k@1, __salt@2], 4)"), "{text}");
+    assert!(text.contains("projection=[id@3, id@0]"), "only what is needed comes out of the join\n{text}");
     let parts = collect_partitioned(planned.plan, context.task_ctx()).await.unwrap();
     let rows: Vec<usize> = parts.iter().map(|part| part.iter().map(RecordBatch::num_rows).sum()).collect();
     assert!(rows.iter().max().unwrap() < &(rows.iter().sum::<usize>() / 3), "{rows:?}");
@@ -164,7 +164,7 @@ async fn only_large_joins_are_sampled_unasked() {
     assert!(!same_rows(&context, &format!("SELECT {join}")).await.text().contains("HotKeys"));
     let asked = same_rows(&context, &format!("SELECT /*+ SKEW('big', 'k') */ {join}")).await;
     assert!(asked.text().contains("SaltHotKeysExec"), "{}", asked.text());
-    assert_eq!(asked.outcomes, ["SKEW(big, k) applied: hot_keys=2, 60 % of 4000 sampled rows"]);
+    assert_eq!(asked.outcomes, ["SKEW(big, k) applied: hot_keys=2, 70 % of 4000 sampled rows"]);
     // Filters below the join hold for the sample too.
     let filtered = same_rows(&context, &format!("SELECT /*+ SKEW('big', 'k') */ {join} WHERE big.k <> 7 AND big.id > 3")).await;
     assert!(!filtered.text().contains("HotKeys"), "{}", filtered.text());
@@ -215,6 +215,25 @@ async fn without_samples_a_hint_is_taken_out_all_the_same() {
     assert!(!displayable(plan.as_ref()).indent(false).to_string().contains("Hint"), "a mark is left");
     assert_eq!(plan.output_partitioning().partition_count(), 4);
     assert_eq!(outcomes(&logical).unwrap(), ["SKEW(big, k) ignored: samples are only taken of what is run or explained"]);
+}
+
+#[tokio::test]
+async fn a_sample_of_files_is_bounded_and_reads_keys_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = context(4, 0);
+    let path = dir.path().join("t").display().to_string();
+    let rows = "SELECT value AS id, value % 5 AS k, 'text ' || value AS t FROM generate_series(1, 400000)";
+    context.sql(rows).await.unwrap().write_parquet(&path, Default::default(), None).await.unwrap();
+    context.register_parquet("t", &path, Default::default()).await.unwrap();
+    let plan = context.sql("SELECT t, k AS key FROM t WHERE id % 2 = 0 AND t <> ''").await.unwrap().create_physical_plan().await.unwrap();
+    let side = sample_sides::SampledSide::of(&plan, &[1]).unwrap().unwrap();
+    assert!(side.bytes > 1 << 20, "{}", side.bytes);
+    let batches = side.read(&context.task_ctx()).await.unwrap();
+    assert!(batches.iter().all(|columns| columns.len() == 1));
+    let counts = count_keys::KeyCounts::of(batches, true).unwrap();
+    assert!((10_000..=16 * (16 << 10)).contains(&counts.rows), "{}", counts.rows);
+    assert_eq!(counts.frequent(4).len(), 5);
+    assert!(counts.frequent(2).is_empty() && (counts.largest_share() - 0.2).abs() < 0.01, "{}", counts.largest_share());
 }
 
 /// Keys of which a few have most of the rows.

@@ -180,10 +180,11 @@ fn hints_hold_on_a_cluster() {
     };
     let join = "id, name FROM facts JOIN dims ON facts.k = dims.k";
     for (hint, is_there, is_not) in [
-        ("", "mode=CollectLeft", "ClaimedSizeExec"),
+        ("", "mode=CollectLeft", "mode=Partitioned"),
         ("/*+ BROADCAST(facts) */", "mode=CollectLeft", "mode=Partitioned"),
         ("/*+ SHUFFLE_HASH(dims) */", "mode=Partitioned", "mode=CollectLeft"),
         ("/*+ MERGE(dims) */", "SortMergeJoinExec", "HashJoinExec"),
+        ("/*+ SKEW('facts', 'k'), SHUFFLE_HASH(dims) */", "SaltHotKeysExec: keys=[k], hot_keys=7", "mode=CollectLeft"),
     ] {
         let stages = stages(&format!("SELECT {hint} {join}"));
         assert!(stages.contains(is_there) && !stages.contains(is_not), "{hint}\n{stages}");

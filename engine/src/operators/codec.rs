@@ -17,7 +17,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use orrery_lakehouse::write_codec;
 
 use super::deduplicate::{self, key_hashes, repeated_rows, split_repeated};
-use super::{claimed_size, compressed_files, one_task, salt, sessionize};
+use super::{claimed_size, compressed_files, hot_keys, one_task, salt, sessionize};
 
 /// Begins every payload of ours; no protobuf message starts with these bytes.
 const MAGIC: &[u8] = b"\xffORRERY1";
@@ -51,7 +51,17 @@ const OPERATORS: &[(&str, Encode, Decode)] = &[
         |p| key_hashes::codec::decode_find(p.inputs),
     ),
     ("RepeatedRowsExec", |plan, _| repeated_rows::codec::encode(plan), |p| repeated_rows::codec::decode(p.bytes)),
+    (
+        "ReplicateHotKeysExec",
+        |plan, _| Ok(hot_keys::codec::encode(plan, "ReplicateHotKeysExec")),
+        |p| hot_keys::codec::decode_replicate(p.bytes, p.inputs),
+    ),
     ("SaltExec", |plan, _| Ok(salt::codec::encode(plan)), |p| salt::codec::decode(p.bytes, p.inputs)),
+    (
+        "SaltHotKeysExec",
+        |plan, _| Ok(hot_keys::codec::encode(plan, "SaltHotKeysExec")),
+        |p| hot_keys::codec::decode_salt(p.bytes, p.inputs),
+    ),
     (
         "SessionizeExec",
         |plan, codec| sessionize::codec::encode(plan, codec),
@@ -161,6 +171,7 @@ mod tests {
     use crate::operators::deduplicate::key_hashes::KeyHashesExec;
     use crate::operators::deduplicate::split_repeated::{Keep, SplitRepeatedExec};
     use crate::operators::deduplicate::{DeduplicateExec, RepeatedRowsExec};
+    use crate::operators::hot_keys::{HotKey, HotKeysExec};
     use crate::operators::one_task::OneTaskExec;
     use crate::operators::salt::SaltExec;
     use crate::operators::sessionize::SessionizeExec;
@@ -197,7 +208,10 @@ mod tests {
         let request = WriteRequest::new(TableName::new("dev", "default", "t"), WriteMode::Create, input.schema());
         let pending = warehouse.begin_write(request).await.unwrap();
         let hashes: Arc<dyn ExecutionPlan> = Arc::new(KeyHashesExec::hash(Arc::clone(&input)));
+        let hot = HotKey { hash: u64::MAX, salts: vec![3, 8], matches_nothing: false };
         let plans: Vec<Arc<dyn ExecutionPlan>> = vec![
+            Arc::new(HotKeysExec::salt(Arc::clone(&input), vec![0], Arc::new([hot.clone()]))),
+            Arc::new(HotKeysExec::replicate(Arc::clone(&input), vec![0], &[hot])),
             pending.write_plan(Arc::clone(&input)).unwrap(),
             Arc::clone(&hashes),
             Arc::new(KeyHashesExec::find(hashes)),

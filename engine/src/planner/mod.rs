@@ -15,6 +15,7 @@ pub mod plan_window_tables;
 mod read_twice;
 pub mod read_utc_without_zone;
 pub mod sessionize_unsorted;
+pub mod salt_skewed_joins;
 pub mod sort_by_window_keys;
 pub mod spread_partitions;
 #[cfg(test)]
@@ -49,7 +50,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.window_functions().get_or_insert_default().extend(orrery_udfs::window_functions());
     let config = builder.config().take().unwrap_or_default();
     builder
-        .with_config(tune(config))
+        .with_config(tune(config).with_option_extension(salt_skewed_joins::SkewOptions::default()))
         .with_relation_planners(vec![
             Arc::new(plan_window_tables::PlanWindowTables::default()),
             Arc::new(hints::plan_marks::PlanMarks::default()),
@@ -90,8 +91,8 @@ pub fn logical_rules() -> Vec<LogicalRule> {
 
 /// Physical rules with those that plans need whose tasks know nothing of each other.
 pub fn across_tasks(mut rules: Vec<PhysicalRule>) -> Vec<PhysicalRule> {
-    // Where joins have been selected and hinted, and before their sides are shuffled.
-    let at = rules.iter().position(|rule| rule.name() == "EnsureRequirements").unwrap_or(0);
+    // Where joins have been selected and hinted, and before it is looked at which are shuffled.
+    let at = rules.iter().position(|rule| rule.name() == "salt_skewed_joins").unwrap_or(0);
     rules.insert(at, Arc::new(join_across_tasks::JoinAcrossTasks::default()));
     rules
 }
@@ -111,6 +112,8 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
     let after = |name: &str, rules: &[PhysicalRule]| rules.iter().position(|rule| rule.name() == name).map_or(0, |at| at + 1);
     // Where joins have been selected by size, and before their sides are shuffled and sorted.
     rules.insert(after("join_selection", &rules), Arc::new(hints::apply_join_hints::ApplyJoinHints::default()));
+    // Where it is settled which joins are to be shuffled, and before they are.
+    rules.insert(after("apply_join_hints", &rules), Arc::new(salt_skewed_joins::SaltSkewedJoins::default()));
     // It takes out repartitions, so that hinted ones can only be put in behind it.
     rules.insert(after("EnsureRequirements", &rules), Arc::new(hints::apply_partition_hints::ApplyPartitionHints::default()));
     // Last, when it is settled which task reads what.

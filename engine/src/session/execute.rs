@@ -1,15 +1,11 @@
 //! One statement, carried out: the table of which module does what.
 
-use std::sync::Arc;
-
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 use orrery_lakehouse::WriteOutcome;
 
-use super::progress::bytes_read;
 use super::rows::stream;
 use super::{Session, Tracker, diagnose, options, planning};
 use crate::dialect::{self, Describe, Name, Statement, StatementText, Variable};
@@ -135,7 +131,7 @@ impl Session {
     }
 
     async fn run_query(&self, plan: LogicalPlan, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
-        let physical = self.physical(&plan).await?;
+        let physical = self.physical_for(mode, &plan).await?;
         if mode == Mode::Check {
             return Ok(Outcome::Done("plans".to_string()));
         }
@@ -147,24 +143,9 @@ impl Session {
     pub(super) async fn evaluate(&self, exprs: Vec<Expr>, tracker: &Tracker) -> Result<Vec<ScalarValue>> {
         let state = self.context.state();
         let plan = planning::plan_query(&state, &self.names, planning::select_of(exprs)?).await?;
-        let physical = self.physical(&plan).await?;
+        let physical = self.physical_to_run(&plan).await?;
         tracker.start(&physical);
         planning::values_of(&self.backend.run(physical, &self.context, tracker).await?)
-    }
-
-    pub(super) async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut state = self.context.state();
-        let Some(partitions) = self.backend.partitions(None) else { return Ok(state.create_physical_plan(plan).await?) };
-        // How much is read is known once files have been pruned, that is in the physical plan.
-        state.config_mut().options_mut().execution.target_partitions = partitions;
-        let physical = state.create_physical_plan(plan).await?;
-        match self.backend.partitions(Some(bytes_read(&physical))) {
-            Some(better) if better != partitions => {
-                state.config_mut().options_mut().execution.target_partitions = better;
-                Ok(state.create_physical_plan(plan).await?)
-            }
-            _ => Ok(physical),
-        }
     }
 
     async fn set(&self, name: &str, value: &Expr, mode: Mode, tracker: &Tracker) -> Result<Outcome> {

@@ -28,7 +28,7 @@ impl Session {
         let (logical, physical) = match statement {
             Statement::Query(query) => {
                 let logical = planning::plan_query(&state, &self.names, query.clone()).await?;
-                let physical = self.physical(&logical).await?;
+                let physical = self.physical_for(mode, &logical).await?;
                 (logical, physical)
             }
             _ if analyze => {
@@ -59,7 +59,7 @@ impl Session {
             }
             Statement::CreateView(create) => {
                 let logical = planning::plan_query(&state, &self.names, create.query.clone()).await?;
-                let physical = self.physical(&logical).await?;
+                let physical = self.physical_for(mode, &logical).await?;
                 (logical, physical)
             }
             other => return Err(Error::unsupported(format!("EXPLAIN {}", other.kind()), Some(text.position))),

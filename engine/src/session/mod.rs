@@ -16,6 +16,7 @@ mod functions;
 mod insert;
 mod namespaces;
 mod options;
+mod physical;
 mod planning;
 mod progress;
 mod relations;

@@ -31,7 +31,7 @@ impl Session {
         let total = count(lit(1i64)).alias("total");
         aggregates.push(total);
         let plan = LogicalPlanBuilder::from(plan).aggregate(Vec::<Expr>::new(), aggregates)?.build()?;
-        let physical = self.physical(&plan).await?;
+        let physical = self.physical_for(mode, &plan).await?;
         if mode == Mode::Check {
             return Ok(Outcome::Done("plans".to_string()));
         }

@@ -84,7 +84,7 @@ impl Session {
     }
 
     pub(super) async fn write_plan(&self, pending: &PendingWrite, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut physical = self.physical(plan).await?;
+        let mut physical = self.physical_to_run(plan).await?;
         let partition_columns = pending.partition_columns();
         let tasks = physical.output_partitioning().partition_count();
         let wanted = pending.gathers_partitions().unwrap_or_else(|| self.backend.spreads_partitions(tasks));

@@ -1,0 +1,51 @@
+//! Logical plan → the physical plan that runs: in how many partitions, and with which joins salted.
+
+use std::sync::Arc;
+
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::progress::bytes_read;
+use super::{Mode, Session};
+use crate::Result;
+use crate::planner::salt_skewed_joins::{forget_candidates, note_candidates, with_samples};
+
+impl Session {
+    /// The plan of a statement that is run, shown or only checked.
+    pub(super) async fn physical_for(&self, mode: Mode, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        match mode {
+            Mode::Run => self.physical_to_run(plan).await,
+            Mode::Check => self.physical(plan).await,
+        }
+    }
+
+    /// A plan that reads nothing while it is made.
+    pub(super) async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self.in_partitions(self.context.state(), plan).await?.0)
+    }
+
+    /// The plan as it runs: where joins may be skewed, samples of their sides are read first.
+    pub(super) async fn physical_to_run(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut state = self.context.state();
+        note_candidates(&mut state);
+        let (planned, state) = self.in_partitions(state, plan).await?;
+        Ok(with_samples(planned, state, plan).await?)
+    }
+
+    /// The plan with as many partitions as suit what it reads, and the state that it was made with.
+    async fn in_partitions(&self, mut state: SessionState, plan: &LogicalPlan) -> Result<(Arc<dyn ExecutionPlan>, SessionState)> {
+        let Some(partitions) = self.backend.partitions(None) else { return Ok((state.create_physical_plan(plan).await?, state)) };
+        // How much is read is known once files have been pruned, that is in the physical plan.
+        state.config_mut().options_mut().execution.target_partitions = partitions;
+        let physical = state.create_physical_plan(plan).await?;
+        match self.backend.partitions(Some(bytes_read(&physical))) {
+            Some(better) if better != partitions => {
+                forget_candidates(&state);
+                state.config_mut().options_mut().execution.target_partitions = better;
+                Ok((state.create_physical_plan(plan).await?, state))
+            }
+            _ => Ok((physical, state)),
+        }
+    }
+}

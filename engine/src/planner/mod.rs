@@ -16,6 +16,7 @@ mod read_twice;
 pub mod read_utc_without_zone;
 pub mod sort_by_window_keys;
 pub mod spread_partitions;
+pub(crate) mod tell_rewrites;
 #[cfg(test)]
 mod testing;
 pub mod time_windows;

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 use orrery_lakehouse::WriteOutcome;
 
-use super::progress::bytes_read;
 use super::rows::stream;
-use super::{Session, Tracker, diagnose, options, planning};
+use super::{Session, Tracker, bytes_read, diagnose, options, planning};
 use crate::dialect::{self, Describe, Name, Statement, StatementText, Variable};
 use crate::{Error, Result};
 
@@ -153,12 +153,16 @@ impl Session {
     }
 
     pub(super) async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut state = self.context.state();
+        self.physical_by(self.context.state(), plan).await
+    }
+
+    /// The physical plan that `state` makes, for as many partitions as the backend wants.
+    pub(super) async fn physical_by(&self, mut state: SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(partitions) = self.backend.partitions(None) else { return Ok(state.create_physical_plan(plan).await?) };
         // How much is read is known once files have been pruned, that is in the physical plan.
         state.config_mut().options_mut().execution.target_partitions = partitions;
         let physical = state.create_physical_plan(plan).await?;
-        match self.backend.partitions(Some(bytes_read(&physical))) {
+        match self.backend.partitions(Some(bytes_read(physical.as_ref()))) {
             Some(better) if better != partitions => {
                 state.config_mut().options_mut().execution.target_partitions = better;
                 Ok(state.create_physical_plan(plan).await?)

@@ -40,7 +40,11 @@ impl Skew {
 
     /// The most by the median, or both where half of the partitions had nothing.
     pub fn text(self, unit: impl Fn(u64) -> String) -> String {
-        if self.median == 0 { format!("{}/0", unit(self.most)) } else { format!("{:.1}", self.most as f64 / self.median as f64) }
+        match self.most.checked_div(self.median) {
+            None => format!("{}/0", unit(self.most)),
+            Some(times) if times >= 100 => units::count(times),
+            Some(_) => format!("{:.1}", self.most as f64 / self.median as f64),
+        }
     }
 }
 

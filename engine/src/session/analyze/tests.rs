@@ -74,7 +74,7 @@ fn scan(values: impl IntoIterator<Item = (usize, MetricValue)>) -> Measured {
 #[test]
 fn rows_are_exact_and_the_rest_is_short() {
     assert_eq!([0, 999, 1000, 1_234_567].map(units::count), ["0", "999", "1,000", "1,234,567"]);
-    assert_eq!([0, 1023, 3 << 20].map(units::bytes), ["0 B", "1023 B", "3.0 MB"]);
+    assert_eq!([0, 2047, 3 << 20].map(units::bytes), ["0 B", "2047 B", "3.0 MB"]);
     assert_eq!([0, 20, 1500].map(units::milliseconds), ["0ms", "20ms", "1.50s"]);
 }
 
@@ -83,6 +83,7 @@ fn skew_is_the_most_by_the_median() {
     let text = |values: &[u64]| Skew::of(values.to_vec()).map(|skew| skew.text(units::count));
     assert_eq!(text(&[10, 40, 10]), Some("4.0".to_string()));
     assert_eq!(text(&[9000, 1000]), Some("9.0".to_string()));
+    assert_eq!(text(&[1, 1, 7660]), Some("7,660".to_string()));
     assert_eq!(text(&[0, 0, 5000]), Some("5,000/0".to_string()));
     assert_eq!([text(&[7]), text(&[]), text(&[0, 0])], [None, None, None]);
 }

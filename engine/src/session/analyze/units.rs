@@ -17,7 +17,8 @@ pub fn count(number: u64) -> String {
 
 /// `12.3 MB`.
 pub fn bytes(bytes: u64) -> String {
-    if bytes < 1024 { format!("{bytes} B") } else { human_readable_size(usize::try_from(bytes).unwrap_or(usize::MAX)) }
+    // DataFusion's smallest unit begins at two of it, and has a decimal place below.
+    if bytes < 2048 { format!("{bytes} B") } else { human_readable_size(usize::try_from(bytes).unwrap_or(usize::MAX)) }
 }
 
 /// `12.34ms`.

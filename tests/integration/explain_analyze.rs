@@ -128,6 +128,15 @@ fn a_sort_without_memory_tells_of_its_spills() {
     let query = "EXPLAIN ANALYZE SELECT value, repeat('x', 100) AS t FROM generate_series(1, 600000) ORDER BY value % 1000, value";
     let ran = run(dir.path(), &["sql", "--threads", "1", "--memory-limit", "40MB", "--format", "csv", "-c", query]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    let sort = ran.stdout.lines().skip_while(|line| !line.contains("SortExec")).nth(1).unwrap_or_default();
-    assert!(sort.contains("spills=") && sort.contains("spilled="), "{}", ran.stdout);
+    tells_of_spills(&ran.stdout);
+    tables(dir.path());
+    let mut options = Options::of(1);
+    options.executor_args.extend(["--memory-limit", "48MB"].map(String::from));
+    let cluster = Cluster::start(dir.path(), options);
+    tells_of_spills(&cluster.sql("EXPLAIN ANALYZE SELECT id, repeat('x', 100) || id AS t FROM long ORDER BY id % 1000, id").stdout);
+}
+
+fn tells_of_spills(text: &str) {
+    let sort = text.lines().skip_while(|line| !line.contains("SortExec")).nth(1).unwrap_or_default();
+    assert!(sort.contains("spills=") && sort.contains("spilled="), "{text}");
 }

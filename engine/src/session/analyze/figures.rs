@@ -10,6 +10,9 @@ use super::{Measured, scans, units};
 /// writing shuffles. Times in which an operator waits for its input are not among them.
 const OWN_TIMES: [&str; 6] = ["time_elapsed_processing", "repartition_time", "repart_time", "write_time", "build_time", "join_time"];
 
+/// Times are compared in microseconds: less is noise.
+pub(super) const NANOS_OF_SKEW: u64 = 1000;
+
 /// What is shown of one operator. `None` where it was not measured.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
@@ -64,7 +67,7 @@ impl Figures {
             bytes: bytes(metrics),
             nanos: total(&times),
             skew_of_rows: skew(rows),
-            skew_of_time: skew(times),
+            skew_of_time: skew(times.into_iter().map(|(partition, nanos)| (partition, nanos / NANOS_OF_SKEW)).collect()),
             details,
         }
     }
@@ -107,9 +110,10 @@ fn times(metrics: &MetricsSet) -> ByPartition {
     times
 }
 
-/// Bytes that a scan has read, or that any other operator has put out.
+/// Bytes that a scan has read from files, that any other operator has put out, or that a reader of shuffles has unpacked. Where rows have no columns, or
+/// nobody counts bytes, there are none to show.
 fn bytes(metrics: &MetricsSet) -> Option<u64> {
-    sum(metrics, "bytes_scanned").or_else(|| sum(metrics, "output_bytes"))
+    ["bytes_scanned", "output_bytes", "decoded_bytes"].into_iter().filter_map(|name| sum(metrics, name)).find(|bytes| *bytes > 0)
 }
 
 /// The sum of what is counted under a name; `None` where nothing is.
@@ -132,7 +136,9 @@ fn memory(metrics: &MetricsSet) -> Vec<String> {
     }
     if let Some(spills) = sum(metrics, "spill_count").filter(|spills| *spills > 0) {
         details.push(format!("spills={}", units::count(spills)));
-        details.push(format!("spilled={}", units::bytes(sum(metrics, "spilled_bytes").unwrap_or(0))));
+        // Operators and writers of shuffles have a word each.
+        let spilled = sum(metrics, "spilled_bytes").or_else(|| sum(metrics, "spill_bytes")).unwrap_or(0);
+        details.push(format!("spilled={}", units::bytes(spilled)));
     }
     // The peak of each partition; they may not all have been at one time.
     let peak: usize = metrics.iter().filter(|metric| metric.value().name().ends_with("mem_used")).map(|m| m.value().as_usize()).sum();

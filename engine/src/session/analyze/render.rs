@@ -2,7 +2,7 @@
 //!
 //! Operators' lines are long, so what is compared down a column stands before them.
 
-use super::figures::Figures;
+use super::figures::{Figures, NANOS_OF_SKEW};
 use super::{Measured, Report, scans, units};
 
 const COLUMNS: usize = 5;
@@ -39,7 +39,7 @@ fn operator(measured: &Measured, depth: usize, verbose: bool, lines: &mut Vec<Li
             cell(figures.bytes.map(units::bytes)),
             cell(figures.nanos.map(units::nanoseconds)),
             cell(figures.skew_of_rows.map(|skew| skew.text(units::count))),
-            cell(figures.skew_of_time.map(|skew| skew.text(units::nanoseconds))),
+            cell(figures.skew_of_time.map(|skew| skew.text(|micros| units::nanoseconds(micros * NANOS_OF_SKEW)))),
         ],
         text: format!("{indent}{}", scans::label(measured.operator.as_ref(), verbose)),
     });

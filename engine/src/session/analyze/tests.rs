@@ -105,7 +105,7 @@ fn figures_are_summed_over_partitions() {
     ]));
     assert_eq!((figures.rows, figures.bytes, figures.nanos), (Some(1000), Some(5000), Some(8_000_000)));
     assert_eq!(figures.skew_of_rows, Some(Skew { most: 900, median: 100 }));
-    assert_eq!(figures.skew_of_time, Some(Skew { most: 6_000_000, median: 2_000_000 }));
+    assert_eq!(figures.skew_of_time, Some(Skew { most: 6_000, median: 2_000 }));
     assert_eq!(figures.details, ["build rows=40", "probe rows=2,000", "spills=2", "spilled=4.0 MB", "memory=4.0 MB"]);
 }
 

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fill_filters::{fill_filters, filling};
 use crate::metrics::Metrics;
+use crate::shared_rows::SharedRows;
 use crate::task_guard::TaskGuardExec;
 use crate::unreachable::Unreachable;
 
@@ -31,6 +32,7 @@ pub(crate) struct GuardingEngine {
     metrics: Metrics,
     tasks: Tasks,
     unreachable: Unreachable,
+    shared: SharedRows,
 }
 
 /// The tasks that run, as far as they can be stopped together.
@@ -50,7 +52,12 @@ impl Tasks {
 
 impl GuardingEngine {
     pub fn new(beneath: DefaultExecutionEngine, metrics: Metrics, unreachable: Unreachable) -> Self {
-        Self { beneath, metrics, tasks: Tasks::default(), unreachable }
+        let shared = SharedRows::new(metrics.broadcasts.clone());
+        Self { beneath, metrics, tasks: Tasks::default(), unreachable, shared }
+    }
+
+    fn guarded(&self, stage: &Arc<dyn ExecutionPlan>, job_id: &JobId, cancelled: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
+        TaskGuardExec::guard(self.shared.within(Arc::clone(stage), &job_id.to_string())?, cancelled)
     }
 
     /// The tasks that it runs.
@@ -71,8 +78,11 @@ impl ExecutionEngine for GuardingEngine {
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
         let cancelled = self.tasks.begin();
-        let guard = |stage: &Arc<dyn ExecutionPlan>| TaskGuardExec::guard(fill_filters(Arc::clone(stage), config.options())?, &cancelled);
-        let guarded: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().map(guard).collect::<Result<_>>()?;
+        let prepared = |stage: &Arc<dyn ExecutionPlan>| {
+            let stage = fill_filters(Arc::clone(stage), config.options())?;
+            self.guarded(&stage, &job_id, &cancelled)
+        };
+        let guarded: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().map(prepared).collect::<Result<_>>()?;
         let plan = plan.replace_children(guarded, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))?;
         let stage = self.beneath.create_query_stage_exec(job_id, stage_id, task_id, global_output_partition_ids, plan, work_dir, config)?;
         Ok(Arc::new(GuardedStage { stage, cancelled, metrics: self.metrics.clone(), unreachable: self.unreachable.clone() }))

@@ -13,6 +13,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_optimizer::PhysicalOptimizerRule as _;
 use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_plan::ExecutionPlan;
+use orrery_engine::TaskPool;
 
 /// The plan of a task with such filters. It has the same operators as before.
 ///
@@ -28,17 +29,7 @@ pub(crate) fn fill_filters(plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions
 pub(crate) fn filling(context: Arc<TaskContext>) -> Arc<TaskContext> {
     let mut config = context.session_config().clone();
     switch_on(config.options_mut());
-    let context = TaskContext::new(
-        context.task_id(),
-        context.session_id(),
-        config,
-        context.scalar_functions().clone(),
-        context.higher_order_functions().clone(),
-        context.aggregate_functions().clone(),
-        context.window_functions().clone(),
-        context.runtime_env(),
-    );
-    Arc::new(context)
+    Arc::new(TaskPool::own(context).with_session_config(config))
 }
 
 fn switch_on(options: &mut ConfigOptions) {

@@ -11,6 +11,7 @@ mod metrics;
 mod registry;
 mod serve;
 mod settings;
+mod shared_rows;
 mod task_guard;
 mod unreachable;
 

@@ -12,6 +12,8 @@ pub(crate) struct Metrics {
     pub ended: IntCounterVec,
     /// Seconds per ended task.
     pub seconds: Histogram,
+    /// Broadcast sides of joins that tasks needed, by how they came by them: `fetched` or `shared`.
+    pub broadcasts: IntCounterVec,
     ready: IntGauge,
     vcores: IntGauge,
     work_dir_free_bytes: Gauge,
@@ -27,6 +29,10 @@ impl Metrics {
                 HistogramOpts::new("orrery_executor_task_seconds", "Wall time of tasks")
                     .buckets(vec![0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0]),
             )?,
+            broadcasts: IntCounterVec::new(
+                Opts::new("orrery_executor_broadcasts_total", "Broadcast sides of joins that tasks needed, fetched or shared"),
+                &["outcome"],
+            )?,
             ready: IntGauge::new("orrery_executor_ready", "1 while the scheduler answers heartbeats")?,
             vcores: IntGauge::new("orrery_executor_vcores", "Partitions worked on at the same time")?,
             work_dir_free_bytes: Gauge::new("orrery_executor_work_dir_free_bytes", "Free space where shuffle files are written")?,
@@ -36,6 +42,7 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.running.clone()))?;
         metrics.registry.register(Box::new(metrics.ended.clone()))?;
         metrics.registry.register(Box::new(metrics.seconds.clone()))?;
+        metrics.registry.register(Box::new(metrics.broadcasts.clone()))?;
         metrics.registry.register(Box::new(metrics.ready.clone()))?;
         metrics.registry.register(Box::new(metrics.vcores.clone()))?;
         metrics.registry.register(Box::new(metrics.work_dir_free_bytes.clone()))?;

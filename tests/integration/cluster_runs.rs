@@ -153,7 +153,7 @@ fn writes_are_divided_among_executors() {
     let plan = cluster.sql("EXPLAIN CREATE TABLE x AS SELECT user_id, count(*) AS n FROM raw GROUP BY user_id").stdout;
     assert!(plan.contains("on the cluster: 2 stages") && plan.contains("Stage 2: 4 partitions"), "{plan}");
     let analysis = cluster.sql("EXPLAIN ANALYZE SELECT user_id, count(*) AS n FROM raw GROUP BY user_id").stdout;
-    assert_eq!(analysis.matches("Executor ").count(), 2, "{analysis}");
+    assert_eq!(analysis.matches(" rows read, ").count(), 2, "{analysis}");
     cluster.sql(
         "CREATE TABLE days PARTITIONED BY (d) AS SELECT user_id, CAST(event_time AS DATE) AS d FROM raw;
          INSERT INTO days SELECT user_id, DATE '2020-01-01' FROM raw;
@@ -378,4 +378,26 @@ fn servers_answer_to_those_who_watch_them() {
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains(&format!("cannot listen on 127.0.0.1:{scheduler}")), "{said}");
+}
+
+/// However many tasks a stage has, each executor fetches the broadcast side of a join once.
+#[test]
+fn a_broadcast_side_is_fetched_once_by_an_executor() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = Options::of(2);
+    options.scheduler_args.push("--partition-size=64KiB".to_string());
+    let cluster = Cluster::start(dir.path(), options);
+    cluster.rows("CREATE TABLE facts AS SELECT value AS id, value % 100 AS k FROM generate_series(1, 20000)");
+    for _ in 0..15 {
+        cluster.rows("INSERT INTO facts SELECT value AS id, value % 100 AS k FROM generate_series(1, 20000)");
+    }
+    cluster.rows("CREATE TABLE dims AS SELECT value AS k, 'dim ' || value AS name FROM generate_series(0, 49)");
+    let count = |page: &str, outcome: &str| -> u64 {
+        let line = format!("orrery_executor_broadcasts_total{{outcome=\"{outcome}\"}} ");
+        page.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap_or(0)
+    };
+    assert_eq!(cluster.rows("SELECT count(*), count(DISTINCT name) FROM facts JOIN dims USING (k)"), ["160000,50"]);
+    let pages: Vec<String> = (0..2).map(|executor| cluster.executor_page(executor, "/metrics").unwrap()).collect();
+    assert!(pages.iter().all(|page| count(page, "fetched") <= 1), "{pages:?}");
+    assert!(pages.iter().map(|page| count(page, "shared")).sum::<u64>() > 0, "{pages:?}");
 }

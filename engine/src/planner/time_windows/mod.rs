@@ -1,7 +1,8 @@
 //! Windows of time as plain expressions: the rows of a plan get the starts of the windows that they fall into.
 //!
 //! Tumbling and hopping windows are computed on the instants' numbers, which needs neither a calendar nor a time zone: they are aligned to 1970-01-01
-//! 00:00 UTC, shifted by the offset. Sessions are found by two passes of window functions over the rows of a key in the order of their time:
+//! 00:00 UTC, shifted by the offset. Sessions by one gap for all rows are those of `session_start`. Where rows have gaps of their own they are found by two
+//! passes of window functions over the rows of a key in the order of their time, because a long gap holds a session open over later rows:
 //!
 //! ```text
 //!   time   end (time + gap)   latest end before   begins a session   start (latest beginning so far)
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::tree_node::TreeNode as _;
-use datafusion::common::{Column, DFSchema, NullHandling, Result, ScalarValue, UnnestOptions};
+use datafusion::common::{Column, DFSchema, NullHandling, Result, ScalarValue, UnnestOptions, internal_err};
 use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::functions_nested::expr_fn::gen_series;
 use datafusion::functions_window::lead_lag::lead_udwf;
@@ -85,8 +86,8 @@ pub(super) struct Sessions {
     pub keys: Vec<Expr>,
     /// When a session ends that has nothing after the row.
     pub event_end: Expr,
-    /// Rows may have gaps of their own, and those without one are in no session.
-    pub varies: bool,
+    /// The gap of all rows, in microseconds; `None` where they have gaps of their own, and those without one are in no session.
+    pub gap: Option<i64>,
 }
 
 impl Sessions {
@@ -97,7 +98,7 @@ impl Sessions {
     pub fn by_gap(keys: Vec<Expr>, time: &EventTime, gap: Expr, schema: &DFSchema, position: Option<Position>) -> Result<Self> {
         if let Expr::Literal(ScalarValue::Int64(Some(micros)), _) = gap {
             let event_end = time.at(time.number() + lit(time.units(micros)));
-            return Ok(Self { keys, event_end, varies: false });
+            return Ok(Self { keys, event_end, gap: Some(micros) });
         }
         let gap_type = gap.get_type(schema)?;
         markers::check_gap(&gap_type, "the gap of a session", position)?;
@@ -111,7 +112,7 @@ impl Sessions {
             DataType::Interval(_) | DataType::Duration(_) => gap,
             _ => Expr::Cast(Cast::new(Box::new(gap), DataType::Interval(IntervalUnit::MonthDayNano))),
         };
-        Ok(Self { keys, event_end: time.expr.clone() + gap, varies: true })
+        Ok(Self { keys, event_end: time.expr.clone() + gap, gap: None })
     }
 
     /// The rows of `plan` with the columns [`START`] and [`EVENT_END`].
@@ -119,12 +120,17 @@ impl Sessions {
         let kept = columns(plan.schema());
         let (at, end) = (column(TIME), column(EVENT_END));
         let mut is_event = at.clone().is_not_null();
-        if self.varies {
+        if self.gap.is_none() {
             is_event = is_event.and(end.clone().gt(at.clone()));
         }
         let events = LogicalPlanBuilder::from(plan)
             .project(kept.iter().cloned().chain([time.expr.clone().alias(TIME), self.event_end.clone().alias(EVENT_END)]))?
             .filter(is_event)?;
+        if let Some(gap) = self.gap {
+            let start = self.start_by_gap(gap)?;
+            let found = column(start.schema_name().to_string()).alias(START);
+            return events.window([start])?.project(kept.into_iter().chain([at, end, found]))?.build();
+        }
 
         let earlier = self.over_earlier(max_udaf(), end.clone(), WindowFrameBound::Preceding(ScalarValue::UInt64(Some(1))))?;
         let end_before = column(earlier.schema_name().to_string());
@@ -135,6 +141,15 @@ impl Sessions {
         let latest = self.over_earlier(max_udaf(), column(START), WindowFrameBound::CurrentRow)?;
         let start = column(latest.schema_name().to_string()).alias(START);
         marks.window([latest])?.project(kept.into_iter().chain([at, end, start]))?.build()
+    }
+
+    /// `session_start` of the rows by one gap.
+    fn start_by_gap(&self, gap_micros: i64) -> Result<Expr> {
+        let Some(function) = orrery_udfs::window_functions().into_iter().find(|function| function.name() == "session_start") else {
+            return internal_err!("there is no function session_start");
+        };
+        let gap = ScalarValue::new_interval_mdn(0, 0, gap_micros.saturating_mul(1000));
+        self.window(WindowFunction::new(function, vec![column(TIME), lit(gap)]), WindowFrame::new(Some(false)))
     }
 
     /// The rows of [`Sessions::with_starts`], and when their session ends: as late as any of its rows says, which is known at its last one.

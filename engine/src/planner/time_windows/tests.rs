@@ -60,7 +60,7 @@ async fn sessions_sort_the_rows_once() {
     let physical = context.state().create_physical_plan(&logical).await.unwrap();
     let text = datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string();
     assert_eq!(text.matches("SortExec").count(), 1, "{text}");
-    assert_eq!(text.matches("BoundedWindowAggExec").count(), 2, "{text}");
+    assert_eq!(text.matches("WindowAggExec").count(), 1, "{text}");
 }
 
 /// An event: who, when in minutes, how long its gap is.

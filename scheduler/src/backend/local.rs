@@ -24,7 +24,6 @@ fn is_bound_here(plan: &Arc<dyn ExecutionPlan>, bytes: &mut u64) -> bool {
     let children = plan.children();
     if children.is_empty() {
         return match leaf_bytes(plan) {
-            // Rows that a deduplication finds while it runs have a plan of their own by the time that the rest is divided.
             Some(read) => {
                 *bytes += read;
                 false
@@ -35,7 +34,8 @@ fn is_bound_here(plan: &Arc<dyn ExecutionPlan>, bytes: &mut u64) -> bool {
     children.into_iter().any(|child| is_bound_here(child, bytes))
 }
 
-/// Bytes that a leaf reads; `None` for one that the scheduler could not divide among tasks.
+/// Bytes that a leaf reads; `None` for one that the scheduler could not divide among tasks. Rows that a deduplication finds while it runs have a plan of their
+/// own by the time that the rest is divided.
 fn leaf_bytes(leaf: &Arc<dyn ExecutionPlan>) -> Option<u64> {
     if leaf.is::<EmptyExec>() || leaf.is::<PlaceholderRowExec>() || leaf.is::<RepeatedRowsExec>() {
         return Some(0);

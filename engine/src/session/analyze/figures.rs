@@ -61,6 +61,8 @@ impl Figures {
         let times = times(metrics);
         let mut details = scans::details(measured.operator.as_ref(), metrics);
         details.extend(joins(metrics));
+        details.extend(ungrouped(metrics));
+        details.extend(spills(metrics));
         details.extend(memory(metrics));
         Self {
             rows: total(&rows),
@@ -129,21 +131,22 @@ fn joins(metrics: &MetricsSet) -> Vec<String> {
     [format!("build rows={}", units::count(build))].into_iter().chain(probe).collect()
 }
 
-fn memory(metrics: &MetricsSet) -> Vec<String> {
-    let mut details = Vec::new();
-    if let Some(rows) = sum(metrics, "skipped_aggregation_rows").filter(|rows| *rows > 0) {
-        details.push(format!("rows passed on ungrouped={}", units::count(rows)));
-    }
-    if let Some(spills) = sum(metrics, "spill_count").filter(|spills| *spills > 0) {
-        details.push(format!("spills={}", units::count(spills)));
-        // Operators and writers of shuffles have a word each.
-        let spilled = sum(metrics, "spilled_bytes").or_else(|| sum(metrics, "spill_bytes")).unwrap_or(0);
-        details.push(format!("spilled={}", units::bytes(spilled)));
-    }
-    // The peak of each partition; they may not all have been at one time.
-    let peak: usize = metrics.iter().filter(|metric| metric.value().name().ends_with("mem_used")).map(|m| m.value().as_usize()).sum();
-    if peak > 0 {
-        details.push(format!("memory={}", units::bytes(peak as u64)));
-    }
-    details
+/// Rows that an aggregation handed on one by one, because grouping them made them hardly fewer.
+fn ungrouped(metrics: &MetricsSet) -> Option<String> {
+    let rows = sum(metrics, "skipped_aggregation_rows").filter(|rows| *rows > 0)?;
+    Some(format!("rows passed on ungrouped={}", units::count(rows)))
+}
+
+fn spills(metrics: &MetricsSet) -> Vec<String> {
+    let Some(spills) = sum(metrics, "spill_count").filter(|spills| *spills > 0) else { return Vec::new() };
+    // Operators and writers of shuffles have a word each.
+    let spilled = sum(metrics, "spilled_bytes").or_else(|| sum(metrics, "spill_bytes")).unwrap_or(0);
+    vec![format!("spills={}", units::count(spills)), format!("spilled={}", units::bytes(spilled))]
+}
+
+/// The peaks of all partitions, which may not have been at one time.
+fn memory(metrics: &MetricsSet) -> Option<String> {
+    let peaks = metrics.iter().map(|metric| metric.value()).filter(|value| value.name().ends_with("mem_used"));
+    let peak: u64 = peaks.map(|value| value.as_usize() as u64).sum();
+    (peak > 0).then(|| format!("memory={}", units::bytes(peak)))
 }

@@ -18,6 +18,7 @@ pub mod sessionize_unsorted;
 pub mod salt_skewed_joins;
 pub mod sort_by_window_keys;
 pub mod spread_partitions;
+pub(crate) mod tell_rewrites;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod time_windows;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
-use futures::TryStreamExt as _;
 use orrery_lakehouse::{WriteMode, WriteRequest};
 
-use super::rows::{Cells, table};
+use super::analyze::{Planning, explained};
 use super::write::cast_to;
 use super::{Mode, Outcome, Session, Tracker, planning};
 use crate::dialect::{Statement, StatementText};
-use crate::{Error, Result, planner};
+use crate::planner::hints;
+use crate::planner::tell_rewrites::{Told, tell_logical, telling};
+use crate::{Error, Result};
 
 impl Session {
     pub(super) async fn explain(
@@ -25,10 +26,12 @@ impl Session {
         tracker: &Tracker,
     ) -> Result<Outcome> {
         let state = self.context.state();
+        let told = Told::default();
         let (logical, physical) = match statement {
             Statement::Query(query) => {
                 let logical = planning::plan_query(&state, &self.names, query.clone()).await?;
-                let physical = self.physical_for(mode, &logical).await?;
+                let physical = self.physical_by(telling(&state, &told), mode, &logical).await?;
+                tell_logical(&state, &logical, &told)?;
                 (logical, physical)
             }
             _ if analyze => {
@@ -67,10 +70,11 @@ impl Session {
         if mode == Mode::Check {
             return Ok(Outcome::Done("plans".to_string()));
         }
+        let planning = Planning { hints: hints::outcomes(&logical)?, rewrites: told.names() };
         if analyze {
-            return self.analyze(physical, verbose, tracker).await;
+            return self.analyze(physical, planning, verbose, tracker).await;
         }
-        self.show_plans(&logical, &physical, verbose)
+        self.show_plans(&logical, &physical, planning, verbose)
     }
 
     async fn explain_write(&self, request: WriteRequest, logical: LogicalPlan) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>)> {
@@ -83,55 +87,21 @@ impl Session {
         planned
     }
 
-    fn show_plans(&self, logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>, verbose: bool) -> Result<Outcome> {
-        let mut kinds = Vec::new();
-        let mut plans = Vec::new();
+    fn show_plans(&self, logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>, planning: Planning, verbose: bool) -> Result<Outcome> {
+        let mut lines = Vec::new();
         let optimized = self.context.state().optimize(logical)?;
         if verbose {
-            kinds.push("initial_logical_plan");
-            plans.push(logical.display_indent_schema().to_string());
+            lines.push(("initial_logical_plan", logical.display_indent_schema().to_string()));
         }
-        kinds.push("logical_plan");
-        plans.push(optimized.display_indent().to_string());
-        kinds.push("physical_plan");
-        plans.push(
-            DisplayableExecutionPlan::new(physical.as_ref())
-                .set_show_statistics(verbose)
-                .set_show_schema(verbose)
-                .indent(verbose)
-                .to_string(),
-        );
-        let hints = planner::hints::outcomes(logical)?;
-        if !hints.is_empty() {
-            kinds.push("hints");
-            plans.push(hints.join("\n"));
-        }
-        if let Some(stages) = self.backend.describe(physical, &self.context)? {
-            kinds.push("distribution");
-            plans.push(stages);
-        }
-        Self::batch(table(vec![("plan_type", Cells::text(kinds)), ("plan", Cells::text(plans))])?)
-    }
-
-    /// Runs the plan to its end, drops the rows and shows what each operator measured.
-    async fn analyze(&self, physical: Arc<dyn ExecutionPlan>, verbose: bool, tracker: &Tracker) -> Result<Outcome> {
-        tracker.start(&physical);
-        tracker.analyze();
-        let started = std::time::Instant::now();
-        let mut stream = self.backend.stream(Arc::clone(&physical), &self.context, tracker).await?;
-        let mut rows = 0usize;
-        while let Some(batch) = stream.try_next().await? {
-            rows += batch.num_rows();
-        }
-        let elapsed = started.elapsed();
-        let plan = if let Some(report) = tracker.report() {
-            report
-        } else if verbose {
-            DisplayableExecutionPlan::with_full_metrics(physical.as_ref()).indent(true).to_string()
-        } else {
-            DisplayableExecutionPlan::with_metrics(physical.as_ref()).indent(false).to_string()
-        };
-        let summary = format!("{rows} rows in {:.3} s", elapsed.as_secs_f64());
-        Self::batch(table(vec![("plan_type", Cells::text(["plan_with_metrics", "result"])), ("plan", Cells::text([plan, summary]))])?)
+        lines.push(("logical_plan", optimized.display_indent().to_string()));
+        let physical_plan = DisplayableExecutionPlan::new(physical.as_ref())
+            .set_show_statistics(verbose)
+            .set_show_schema(verbose)
+            .indent(verbose)
+            .to_string();
+        lines.push(("physical_plan", physical_plan));
+        lines.extend(planning.rows());
+        lines.extend(self.backend.describe(physical, &self.context)?.map(|stages| ("distribution", stages)));
+        Self::batch(explained(lines)?)
     }
 }

@@ -6,31 +6,35 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::progress::bytes_read;
-use super::{Mode, Session};
+use super::{Mode, Session, bytes_read};
 use crate::Result;
 use crate::planner::salt_skewed_joins::{forget_candidates, note_candidates, with_samples};
 
 impl Session {
     /// The plan of a statement that is run, shown or only checked.
     pub(super) async fn physical_for(&self, mode: Mode, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        match mode {
-            Mode::Run => self.physical_to_run(plan).await,
-            Mode::Check => self.physical(plan).await,
+        self.physical_by(self.context.state(), mode, plan).await
+    }
+
+    /// The same by a state of its own.
+    pub(super) async fn physical_by(&self, mut state: SessionState, mode: Mode, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        if mode == Mode::Check {
+            return Ok(self.in_partitions(state, plan).await?.0);
         }
+        // As it runs: where joins may be skewed, samples of their sides are read first.
+        note_candidates(&mut state);
+        let (planned, state) = self.in_partitions(state, plan).await?;
+        Ok(with_samples(planned, state, plan).await?)
     }
 
     /// A plan that reads nothing while it is made.
     pub(super) async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self.in_partitions(self.context.state(), plan).await?.0)
+        self.physical_for(Mode::Check, plan).await
     }
 
-    /// The plan as it runs: where joins may be skewed, samples of their sides are read first.
+    /// The plan as it runs.
     pub(super) async fn physical_to_run(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut state = self.context.state();
-        note_candidates(&mut state);
-        let (planned, state) = self.in_partitions(state, plan).await?;
-        Ok(with_samples(planned, state, plan).await?)
+        self.physical_for(Mode::Run, plan).await
     }
 
     /// The plan with as many partitions as suit what it reads, and the state that it was made with.
@@ -39,7 +43,7 @@ impl Session {
         // How much is read is known once files have been pruned, that is in the physical plan.
         state.config_mut().options_mut().execution.target_partitions = partitions;
         let physical = state.create_physical_plan(plan).await?;
-        match self.backend.partitions(Some(bytes_read(&physical))) {
+        match self.backend.partitions(Some(bytes_read(physical.as_ref()))) {
             Some(better) if better != partitions => {
                 forget_candidates(&state);
                 state.config_mut().options_mut().execution.target_partitions = better;

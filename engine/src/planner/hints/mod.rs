@@ -33,6 +33,9 @@ use parking_lot::Mutex;
 
 use crate::dialect::hints::{Hint, HintKind};
 
+/// The rules that carry hints through planning.
+pub(crate) const RULES: [&str; 3] = ["raise_block_hints", "apply_join_hints", "apply_partition_hints"];
+
 /// A hint and what became of it, which everybody sees who has a copy.
 #[derive(Debug, Clone)]
 pub(crate) struct Tracked {

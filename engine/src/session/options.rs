@@ -52,6 +52,7 @@ pub(super) const SETTABLE: &[&str] = &[
     "datafusion.optimizer.prefer_hash_join",
     "datafusion.sql_parser.parse_float_as_decimal",
     "datafusion.explain.format",
+    "orrery.approximate_distinct",
 ];
 
 impl TryFrom<&ScalarValue> for Variable {

@@ -53,6 +53,7 @@ pub(super) const SETTABLE: &[&str] = &[
     "datafusion.sql_parser.parse_float_as_decimal",
     "datafusion.explain.format",
     "orrery.skewed_join_min_bytes",
+    "orrery.approximate_distinct",
 ];
 
 impl TryFrom<&ScalarValue> for Variable {

@@ -51,6 +51,7 @@ use salt_join::salt_join;
 use sample_joins::sample_joins;
 
 use super::hints::hinted_relation::without_marks;
+use super::options::OrreryOptions;
 
 /// See the module documentation.
 #[derive(Debug, Default)]
@@ -67,7 +68,7 @@ impl PhysicalOptimizerRule for SaltSkewedJoins {
 
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let unset = SkewOptions::default();
-        let options = config.extensions.get::<SkewOptions>().unwrap_or(&unset);
+        let options = OrreryOptions::of(config).map_or(&unset, |options| &options.skewed_joins);
         let mut joins = Joins { options, partitions: config.execution.target_partitions, seen: 0 };
         let plan = plan.transform_up(|node| joins.visit(node)).data()?;
         without_marks(plan, |_| true)

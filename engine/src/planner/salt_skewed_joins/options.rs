@@ -1,23 +1,22 @@
 //! How a session decides about skewed joins, and what a statement that is being planned has found out about its own.
 
-use std::any::Any;
 use std::sync::Arc;
 
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
-use datafusion::common::{Result, config_err};
 use datafusion::prelude::SessionConfig;
 use parking_lot::Mutex;
 
 use super::candidates::{Candidate, JoinId};
 use super::sample_joins::Found;
+use crate::planner::options::OrreryOptions;
 
 /// Bytes of files below the larger side of a join from which on it is sampled unasked: below, the join is over before a sample of it would pay.
 const SKEWED_JOIN_MIN_BYTES: u64 = 128 << 20;
 
-/// Settings of sessions, under `orrery`, with the state of one statement's planning.
+/// A session's setting, with the state of one statement's planning.
 #[derive(Debug, Clone)]
 pub struct SkewOptions {
-    pub(super) skewed_join_min_bytes: u64,
+    /// See [`OrreryOptions`].
+    pub(in crate::planner) skewed_join_min_bytes: u64,
     /// Where the rule leaves the joins that are worth a sample; `None` where nobody would take one.
     candidates: Option<Arc<Mutex<Vec<Candidate>>>>,
     found: Arc<[Found]>,
@@ -46,11 +45,12 @@ impl SkewOptions {
     }
 
     fn of(config: &SessionConfig) -> Self {
-        config.options().extensions.get::<Self>().cloned().unwrap_or_default()
+        OrreryOptions::of(config.options()).map(|options| options.skewed_joins.clone()).unwrap_or_default()
     }
 
     fn put_into(self, config: &mut SessionConfig) {
-        config.options_mut().extensions.insert(self);
+        let options = OrreryOptions::of(config.options()).cloned().unwrap_or_default();
+        config.options_mut().extensions.insert(OrreryOptions { skewed_joins: self, ..options });
     }
 
     pub(super) fn takes_candidates(&self) -> bool {
@@ -70,39 +70,5 @@ impl SkewOptions {
 
     pub(super) fn has_found(&self) -> bool {
         !self.found.is_empty()
-    }
-}
-
-impl ConfigExtension for SkewOptions {
-    const PREFIX: &'static str = "orrery";
-}
-
-impl ExtensionOptions for SkewOptions {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        if key != "skewed_join_min_bytes" {
-            return config_err!("the setting 'orrery.{key}' is not known");
-        }
-        let Ok(bytes) = value.parse() else {
-            return config_err!("orrery.skewed_join_min_bytes is a number of bytes, not '{value}'");
-        };
-        self.skewed_join_min_bytes = bytes;
-        Ok(())
-    }
-
-    /// None, as entries are sent to executors: these only run what was planned.
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
     }
 }

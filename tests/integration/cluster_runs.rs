@@ -81,17 +81,17 @@ fn the_pipeline_makes_the_same_tables_on_one_and_three_executors_as_in_one_proce
         let ran = submit_pipeline(&cluster, source);
         assert_eq!(ran.code, Some(0), "{}\n{}", ran.stderr, cluster.logs());
         assert_same_tables(&all_tables(&home), &expected);
-        let history = "SELECT count(*) FROM system.query.statements WHERE number = 58";
+        let history = "SELECT count(*) FROM system.query.statements WHERE number = 81";
         cluster.wait(|cluster| cluster.try_sql(history).stdout.contains("\n1"), "the run to be recorded");
-        let history = cluster.rows("SELECT state, statements_total, statements_done FROM system.query.runs WHERE statements_total = 58");
-        assert_eq!(history, ["succeeded,58,58"]);
-        let statements = cluster.rows("SELECT count(*), min(number), max(number), count(DISTINCT state) FROM system.query.statements WHERE run_id IN (SELECT run_id FROM system.query.runs WHERE statements_total = 58)");
-        assert!(statements[0].ends_with(",1,58,1"), "{statements:?}");
+        let history = cluster.rows("SELECT state, statements_total, statements_done FROM system.query.runs WHERE statements_total = 81");
+        assert_eq!(history, ["succeeded,81,81"]);
+        let statements = cluster.rows("SELECT count(*), min(number), max(number), count(DISTINCT state) FROM system.query.statements WHERE run_id IN (SELECT run_id FROM system.query.runs WHERE statements_total = 81)");
+        assert!(statements[0].ends_with(",1,81,1"), "{statements:?}");
         // Every executor had a part in it.
         let shares = "SELECT count(DISTINCT executor_id), min(tasks) > 0 FROM system.query.statement_executors";
         assert_eq!(cluster.rows(shares), [format!("{executors},true")]);
         let listed = cluster.client(&["runs", "--format", "csv"]).stdout;
-        let run = listed.lines().find(|line| line.contains("58 of 58")).unwrap().split(',').next().unwrap();
+        let run = listed.lines().find(|line| line.contains("81 of 81")).unwrap().split(',').next().unwrap();
         let shown = cluster.client(&["runs", run, "--executors", "--format", "csv"]).stdout;
         assert_eq!(shown.lines().count(), 1 + executors, "{shown}");
         // Caches of ended sessions are gone.

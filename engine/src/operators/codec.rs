@@ -220,7 +220,7 @@ mod tests {
             Arc::new(SplitRepeatedExec::new(Arc::clone(&input), Keep::Repeated, vec![0], Arc::new([5, 9].into_iter().collect()))),
             Arc::new(RepeatedRowsExec::new(input.schema(), 3)),
             deduplicated(&input),
-            sessionized(&session, dir.path()).await,
+            sessionized(&session, Arc::clone(&input), dir.path()).await,
         ];
         let names: BTreeSet<&str> = plans.iter().map(|plan| plan.name()).collect();
         assert_eq!(
@@ -240,7 +240,7 @@ mod tests {
     }
 
     /// Sessions of the only column by itself.
-    async fn sessionized(session: &SessionContext, dir: &std::path::Path) -> Arc<dyn ExecutionPlan> {
+    async fn sessionized(session: &SessionContext, input: Arc<dyn ExecutionPlan>, dir: &std::path::Path) -> Arc<dyn ExecutionPlan> {
         orrery_udfs::window_functions().into_iter().for_each(|function| session.register_udwf(WindowUDF::clone(&function)));
         let path = dir.join("v.parquet").display().to_string();
         session.register_parquet("numbers", &path, Default::default()).await.unwrap();
@@ -250,7 +250,8 @@ mod tests {
         while !node.is::<WindowAggExec>() {
             node = Arc::clone(node.children()[0]);
         }
-        Arc::new(SessionizeExec::instead_of(node.downcast_ref().unwrap()).unwrap().unwrap())
+        let sessionize = Arc::new(SessionizeExec::instead_of(node.downcast_ref().unwrap()).unwrap().unwrap());
+        sessionize.with_new_children(vec![input]).unwrap()
     }
 
     /// One row of each value of the only column.

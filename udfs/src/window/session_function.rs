@@ -5,13 +5,14 @@
 //! iterators join a window that begins where the one before it ends. Unlike Spark's, a gap that differs from event to event
 //! is only that of the event just before: a long gap further back does not hold a session open.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowFunctionSimplification, WindowUDFFieldArgs};
-use datafusion::logical_expr::{DocSection, Documentation, Expr, PartitionEvaluator, Signature, Volatility, WindowUDFImpl};
+use datafusion::logical_expr::{DocSection, Documentation, Expr, PartitionEvaluator, Signature, Volatility, WindowUDF, WindowUDFImpl};
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::{session_id, session_index, session_start};
@@ -153,13 +154,14 @@ pub struct GroupedSessions {
 }
 
 impl GroupedSessions {
-    /// The function of a window expression by its name and arguments; `None` for any other function, and where rows have gaps of their own.
+    /// The function of a window expression with its arguments; `None` for any other function, and where rows have gaps of their own.
     ///
     /// # Errors
     /// A gap or length that is not positive.
-    pub fn of(name: &str, args: &[Arc<dyn PhysicalExpr>], input: &Schema) -> Result<Option<Self>> {
-        let outputs = [SessionOutput::Id, SessionOutput::Index, SessionOutput::Start];
-        let (Some(output), Some(ts)) = (outputs.into_iter().find(|output| output.name() == name), args.first()) else { return Ok(None) };
+    pub fn of(function: &WindowUDF, args: &[Arc<dyn PhysicalExpr>], input: &Schema) -> Result<Option<Self>> {
+        let function: &dyn Any = function.inner().as_ref();
+        let (Some(SessionFunction { output, .. }), Some(ts)) = (function.downcast_ref(), args.first()) else { return Ok(None) };
+        let output = *output;
         let time = ts.data_type(input)?;
         let max_length = output.max_length().planned_or_null(args, &time)?;
         Ok(output.gap().planned(args, &time)?.map(|gap| Self { output, time, gap, max_length }))

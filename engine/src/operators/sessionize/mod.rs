@@ -93,7 +93,7 @@ impl Call {
     fn of(expr: &Arc<dyn WindowExpr>, schema: &arrow::datatypes::Schema) -> Result<Option<Self>> {
         let Some(standard) = expr.as_any().downcast_ref::<StandardWindowExpr>() else { return Ok(None) };
         let Some(udf) = standard.get_standard_func_expr().as_any().downcast_ref::<WindowUDFExpr>() else { return Ok(None) };
-        let function = GroupedSessions::of(udf.fun().name(), udf.args(), schema)?;
+        let function = GroupedSessions::of(udf.fun(), udf.args(), schema)?;
         Ok(function.map(|function| Self { function, args: udf.args().to_vec() }))
     }
 }

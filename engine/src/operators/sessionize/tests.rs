@@ -8,9 +8,9 @@ use datafusion::prelude::SessionContext;
 use super::*;
 use crate::planner::testing::{assert_same_rows, ours, rows_of};
 
-const QUERY: &str = "SELECT id, session_index(at, INTERVAL '2' MINUTE) OVER (PARTITION BY user_id % 50, kind ORDER BY at) AS number,
-    session_start(at, INTERVAL '2' MINUTE, INTERVAL '1' HOUR) OVER (PARTITION BY user_id % 50, kind ORDER BY at) AS start,
-    session_id(at, INTERVAL '2' MINUTE) OVER (PARTITION BY user_id % 50, kind ORDER BY at) AS session
+const QUERY: &str = "SELECT id, session_index(at, INTERVAL '20' MINUTE) OVER (PARTITION BY user_id, kind ORDER BY at) AS number,
+    session_start(at, INTERVAL '20' MINUTE, INTERVAL '1' HOUR) OVER (PARTITION BY user_id, kind ORDER BY at) AS start,
+    session_id(at, INTERVAL '20' MINUTE) OVER (PARTITION BY user_id, kind ORDER BY at) AS session
   FROM events";
 
 async fn plan(context: &SessionContext, sql: &str) -> Arc<dyn ExecutionPlan> {
@@ -21,7 +21,7 @@ async fn plan(context: &SessionContext, sql: &str) -> Arc<dyn ExecutionPlan> {
 fn sorted(query: &str) -> String {
     query.replace(
         "FROM events",
-        "FROM (SELECT *, row_number() OVER (PARTITION BY user_id % 50, kind ORDER BY at) AS n FROM events) WHERE n > 0",
+        "FROM (SELECT *, row_number() OVER (PARTITION BY user_id, kind ORDER BY at) AS n FROM events) WHERE n > 0",
     )
 }
 

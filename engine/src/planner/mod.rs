@@ -11,6 +11,7 @@ pub mod expand_time_windows;
 pub mod guard_not_in;
 pub mod hints;
 pub mod join_across_tasks;
+pub mod keep_constant_rows_in_memory;
 mod keep_first_row;
 pub mod key_session_ids;
 mod narrow_columns;

@@ -1,6 +1,6 @@
 //! The operator against the window operator that it stands for, with memory and without.
 
-use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::{collect, displayable};
 use datafusion::prelude::SessionContext;
@@ -19,10 +19,7 @@ async fn plan(context: &SessionContext, sql: &str) -> Arc<dyn ExecutionPlan> {
 
 /// The same with a second window function, for which rows are sorted anyway.
 fn sorted(query: &str) -> String {
-    query.replace(
-        "FROM events",
-        "FROM (SELECT *, row_number() OVER (PARTITION BY user_id, kind ORDER BY at) AS n FROM events) WHERE n > 0",
-    )
+    query.replace("FROM events", "FROM (SELECT *, row_number() OVER (PARTITION BY user_id, kind ORDER BY at) AS n FROM events) WHERE n > 0")
 }
 
 #[tokio::test]
@@ -40,7 +37,8 @@ async fn sorts_where_memory_is_short() {
     let context = ours().await.unwrap();
     let expected = rows_of(&context, QUERY).await.unwrap();
     let plan = plan(&context, QUERY).await;
-    let pool = Arc::new(GreedyMemoryPool::new(3 << 20));
+    context.sql("SET datafusion.execution.sort_spill_reservation_bytes = 65536").await.unwrap();
+    let pool = Arc::new(FairSpillPool::new(9 << 20));
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().unwrap();
     let task = Arc::new(TaskContext::from(&context.state()).with_runtime(runtime));
     let batches = collect(Arc::clone(&plan), task).await.unwrap();

@@ -57,7 +57,7 @@ impl GuardingEngine {
     }
 
     fn guarded(&self, stage: &Arc<dyn ExecutionPlan>, job_id: &JobId, cancelled: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
-        TaskGuardExec::guard(self.shared.within(Arc::clone(stage), &job_id.to_string())?, cancelled)
+        TaskGuardExec::guard(self.shared.within(Arc::clone(stage), job_id.as_ref())?, cancelled)
     }
 
     /// The tasks that it runs.

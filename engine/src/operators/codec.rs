@@ -179,7 +179,7 @@ mod tests {
     use datafusion::arrow::datatypes::Int64Type;
     use datafusion::physical_expr::expressions::Column;
     use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
-    use datafusion::physical_plan::execution_plan::reset_plan_states;
+    use datafusion::physical_plan::execution_plan::{replace_children_if_necessary, reset_plan_states};
     use datafusion::physical_plan::repartition::RepartitionExec;
     use datafusion::physical_plan::windows::WindowAggExec;
     use datafusion::physical_plan::{Partitioning, collect, displayable};
@@ -251,7 +251,7 @@ mod tests {
             node = Arc::clone(node.children()[0]);
         }
         let sessionize = Arc::new(SessionizeExec::instead_of(node.downcast_ref().unwrap()).unwrap().unwrap());
-        sessionize.with_new_children(vec![input]).unwrap()
+        replace_children_if_necessary(sessionize, vec![input]).unwrap()
     }
 
     /// One row of each value of the only column.

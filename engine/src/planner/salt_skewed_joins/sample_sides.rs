@@ -112,8 +112,11 @@ async fn read_piece(plan: Arc<dyn ExecutionPlan>, partition: usize, context: Arc
     Ok(batches)
 }
 
+/// A plan, and the places of columns in it.
+type OverOneScan = (Arc<dyn ExecutionPlan>, Vec<usize>);
+
 /// A plan of filters and projections over one scan that has the columns, and their places in it.
-fn over_one_scan(plan: &Arc<dyn ExecutionPlan>, columns: &[usize]) -> Result<Option<(Arc<dyn ExecutionPlan>, Vec<usize>)>> {
+fn over_one_scan(plan: &Arc<dyn ExecutionPlan>, columns: &[usize]) -> Result<Option<OverOneScan>> {
     if plan.is::<DataSourceExec>() {
         return Ok(Some((Arc::clone(plan), columns.to_vec())));
     }

@@ -28,9 +28,12 @@ fn context(partitions: usize, min_bytes: u64) -> SessionContext {
     SessionContext::new_with_state(state)
 }
 
+/// The keys of a row, `k` and `j`.
+type Row = (Option<i64>, Option<i64>);
+
 /// A table of `id`, and the keys `k` and `j`, in batches of a few rows.
-fn table(rows: &[(Option<i64>, Option<i64>)], batch_rows: usize, partitions: usize) -> Arc<MemTable> {
-    let batch = |(number, rows): (usize, &[(Option<i64>, Option<i64>)])| {
+fn table(rows: &[Row], batch_rows: usize, partitions: usize) -> Arc<MemTable> {
+    let batch = |(number, rows): (usize, &[Row])| {
         let ids = Int64Array::from_iter_values((0..rows.len()).map(|at| (number * batch_rows + at) as i64));
         let k = Int64Array::from_iter(rows.iter().map(|(k, _)| *k));
         let j = StringArray::from_iter(rows.iter().map(|(_, j)| j.map(|j| format!("j{j}"))));

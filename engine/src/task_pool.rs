@@ -40,7 +40,12 @@ impl TaskPool {
         let beneath = Arc::clone(context.memory_pool());
         let pool = Self { beneath, cancelled, started: Instant::now(), last_turn_ms: AtomicU64::new(0) };
         let runtime = RuntimeEnvBuilder::from_runtime_env(&context.runtime_env()).with_memory_pool(Arc::new(pool)).build_arc()?;
-        let context = Arc::try_unwrap(context).unwrap_or_else(|shared| {
+        Ok(Arc::new(Self::own(context).with_runtime(runtime)))
+    }
+
+    /// The context as one that can be changed; copied if others have it.
+    pub fn own(context: Arc<TaskContext>) -> TaskContext {
+        Arc::try_unwrap(context).unwrap_or_else(|shared| {
             TaskContext::new(
                 shared.task_id(),
                 shared.session_id(),
@@ -51,8 +56,7 @@ impl TaskPool {
                 shared.window_functions().clone(),
                 shared.runtime_env(),
             )
-        });
-        Ok(Arc::new(context.with_runtime(runtime)))
+        })
     }
 
     fn let_others_run(&self) {

@@ -20,6 +20,7 @@ use orrery_engine::{Blame, Error, TaskPool, WireError};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::fill_filters::{fill_filters, filling};
 use crate::metrics::Metrics;
 use crate::shared_rows::SharedRows;
 use crate::task_guard::TaskGuardExec;
@@ -56,7 +57,7 @@ impl GuardingEngine {
     }
 
     fn guarded(&self, stage: &Arc<dyn ExecutionPlan>, job_id: &JobId, cancelled: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
-        TaskGuardExec::guard(self.shared.within(Arc::clone(stage), &job_id.to_string())?, cancelled)
+        TaskGuardExec::guard(self.shared.within(Arc::clone(stage), job_id.as_ref())?, cancelled)
     }
 
     /// The tasks that it runs.
@@ -77,8 +78,11 @@ impl ExecutionEngine for GuardingEngine {
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
         let cancelled = self.tasks.begin();
-        let guarded: Vec<Arc<dyn ExecutionPlan>> =
-            plan.children().into_iter().map(|stage| self.guarded(stage, &job_id, &cancelled)).collect::<Result<_>>()?;
+        let prepared = |stage: &Arc<dyn ExecutionPlan>| {
+            let stage = fill_filters(Arc::clone(stage), config.options())?;
+            self.guarded(&stage, &job_id, &cancelled)
+        };
+        let guarded: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().map(prepared).collect::<Result<_>>()?;
         let plan = plan.replace_children(guarded, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))?;
         let stage = self.beneath.create_query_stage_exec(job_id, stage_id, task_id, global_output_partition_ids, plan, work_dir, config)?;
         Ok(Arc::new(GuardedStage { stage, cancelled, metrics: self.metrics.clone(), unreachable: self.unreachable.clone() }))
@@ -105,7 +109,7 @@ impl QueryStageExecutor for GuardedStage {
         // Dropped with this future, whether it ends or is aborted.
         let _stop = self.cancelled.clone().drop_guard();
         let mut counted = Counted::start(&self.metrics);
-        let context = TaskPool::within(context, self.cancelled.clone())?;
+        let context = TaskPool::within(filling(context), self.cancelled.clone())?;
         let result = self.stage.execute_query_stage(task_id, context).await.map_err(with_blame);
         if let Some(executor_id) = result.as_ref().err().and_then(not_fetched_from) {
             self.unreachable.tell(executor_id);

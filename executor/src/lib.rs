@@ -4,6 +4,7 @@
 
 mod connections;
 mod engine;
+mod fill_filters;
 mod http;
 mod join;
 mod metrics;

@@ -12,6 +12,7 @@ mod cluster_s3;
 mod command_line;
 mod containers;
 mod data;
+mod explain_analyze;
 mod faults;
 mod function_reference;
 mod orrery;

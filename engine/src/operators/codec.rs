@@ -17,7 +17,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use orrery_lakehouse::write_codec;
 
 use super::deduplicate::{self, key_hashes, repeated_rows, split_repeated};
-use super::{claimed_size, compressed_files, one_task, salt};
+use super::{claimed_size, compressed_files, hot_keys, one_task, salt, sessionize};
 
 /// Begins every payload of ours; no protobuf message starts with these bytes.
 const MAGIC: &[u8] = b"\xffORRERY1";
@@ -51,7 +51,22 @@ const OPERATORS: &[(&str, Encode, Decode)] = &[
         |p| key_hashes::codec::decode_find(p.inputs),
     ),
     ("RepeatedRowsExec", |plan, _| repeated_rows::codec::encode(plan), |p| repeated_rows::codec::decode(p.bytes)),
+    (
+        "ReplicateHotKeysExec",
+        |plan, _| Ok(hot_keys::codec::encode(plan, "ReplicateHotKeysExec")),
+        |p| hot_keys::codec::decode_replicate(p.bytes, p.inputs),
+    ),
     ("SaltExec", |plan, _| Ok(salt::codec::encode(plan)), |p| salt::codec::decode(p.bytes, p.inputs)),
+    (
+        "SaltHotKeysExec",
+        |plan, _| Ok(hot_keys::codec::encode(plan, "SaltHotKeysExec")),
+        |p| hot_keys::codec::decode_salt(p.bytes, p.inputs),
+    ),
+    (
+        "SessionizeExec",
+        |plan, codec| sessionize::codec::encode(plan, codec),
+        |p| sessionize::codec::decode(p.bytes, p.inputs, p.context, p.codec),
+    ),
     ("SplitRepeatedExec", |plan, _| Ok(split_repeated::codec::encode(plan)), |p| split_repeated::codec::decode(p.bytes, p.inputs)),
 ];
 
@@ -156,14 +171,17 @@ mod tests {
     use crate::operators::deduplicate::key_hashes::KeyHashesExec;
     use crate::operators::deduplicate::split_repeated::{Keep, SplitRepeatedExec};
     use crate::operators::deduplicate::{DeduplicateExec, RepeatedRowsExec};
+    use crate::operators::hot_keys::{HotKey, HotKeysExec};
     use crate::operators::one_task::OneTaskExec;
     use crate::operators::salt::SaltExec;
+    use crate::operators::sessionize::SessionizeExec;
     use datafusion::arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
     use datafusion::arrow::datatypes::Int64Type;
     use datafusion::physical_expr::expressions::Column;
     use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
-    use datafusion::physical_plan::execution_plan::reset_plan_states;
+    use datafusion::physical_plan::execution_plan::{replace_children_if_necessary, reset_plan_states};
     use datafusion::physical_plan::repartition::RepartitionExec;
+    use datafusion::physical_plan::windows::WindowAggExec;
     use datafusion::physical_plan::{Partitioning, collect, displayable};
     use datafusion::prelude::SessionContext;
     use datafusion_proto::physical_plan::{AsExecutionPlan as _, DefaultPhysicalExtensionCodec};
@@ -190,7 +208,10 @@ mod tests {
         let request = WriteRequest::new(TableName::new("dev", "default", "t"), WriteMode::Create, input.schema());
         let pending = warehouse.begin_write(request).await.unwrap();
         let hashes: Arc<dyn ExecutionPlan> = Arc::new(KeyHashesExec::hash(Arc::clone(&input)));
+        let hot = HotKey { hash: u64::MAX, salts: vec![3, 8], matches_nothing: false };
         let plans: Vec<Arc<dyn ExecutionPlan>> = vec![
+            Arc::new(HotKeysExec::salt(Arc::clone(&input), vec![0], Arc::new([hot.clone()]))),
+            Arc::new(HotKeysExec::replicate(Arc::clone(&input), vec![0], &[hot])),
             pending.write_plan(Arc::clone(&input)).unwrap(),
             Arc::clone(&hashes),
             Arc::new(KeyHashesExec::find(hashes)),
@@ -199,6 +220,7 @@ mod tests {
             Arc::new(SplitRepeatedExec::new(Arc::clone(&input), Keep::Repeated, vec![0], Arc::new([5, 9].into_iter().collect()))),
             Arc::new(RepeatedRowsExec::new(input.schema(), 3)),
             deduplicated(&input),
+            sessionized(&session, Arc::clone(&input), dir.path()).await,
         ];
         let names: BTreeSet<&str> = plans.iter().map(|plan| plan.name()).collect();
         assert_eq!(
@@ -215,6 +237,21 @@ mod tests {
             assert_eq!(text(&read), text(&plan));
             assert_eq!(read.schema(), plan.schema());
         }
+    }
+
+    /// Sessions of the only column by itself.
+    async fn sessionized(session: &SessionContext, input: Arc<dyn ExecutionPlan>, dir: &std::path::Path) -> Arc<dyn ExecutionPlan> {
+        orrery_udfs::window_functions().into_iter().for_each(|function| session.register_udwf(WindowUDF::clone(&function)));
+        let path = dir.join("v.parquet").display().to_string();
+        session.register_parquet("numbers", &path, Default::default()).await.unwrap();
+        let sql = "SELECT session_index(v, 5) OVER (PARTITION BY v ORDER BY v) AS n FROM numbers";
+        let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+        let mut node = plan;
+        while !node.is::<WindowAggExec>() {
+            node = Arc::clone(node.children()[0]);
+        }
+        let sessionize = Arc::new(SessionizeExec::instead_of(node.downcast_ref().unwrap()).unwrap().unwrap());
+        replace_children_if_necessary(sessionize, vec![input]).unwrap()
     }
 
     /// One row of each value of the only column.

@@ -4,5 +4,7 @@ pub(crate) mod claimed_size;
 pub mod codec;
 pub mod compressed_files;
 pub mod deduplicate;
+pub(crate) mod hot_keys;
 pub mod one_task;
 pub(crate) mod salt;
+pub(crate) mod sessionize;

@@ -1,24 +1,35 @@
 //! Plan rewrites, one file each and named by what they do, and how a session gets them.
 
 pub mod aggregate_after_shuffle;
+pub mod aggregate_below_joins;
 pub mod combine_first_values;
 pub mod compute_once;
+pub mod count_distinct_roughly;
+pub mod count_nulls_of_not_in;
 pub mod cut_scans;
 pub mod deduplicate_by_row_number;
 pub mod expand_time_windows;
+pub mod guard_not_in;
 pub mod hints;
 pub mod join_across_tasks;
+pub mod keep_constant_rows_in_memory;
 mod keep_first_row;
 pub mod key_session_ids;
 mod narrow_columns;
 pub mod number_distinct_on_rows;
+pub mod options;
 pub mod plan_window_tables;
+pub mod read_totals_first;
 mod read_twice;
 pub mod read_utc_without_zone;
+pub mod salt_skewed_joins;
+mod same_rows_again;
+pub mod sessionize_unsorted;
 pub mod sort_by_window_keys;
 pub mod spread_partitions;
+pub(crate) mod tell_rewrites;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod time_windows;
 mod tune;
 
@@ -46,8 +57,9 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().extend(orrery_udfs::scalar_functions());
     builder.scalar_functions().get_or_insert_default().extend(time_windows::markers::functions());
     builder.aggregate_functions().get_or_insert_default().extend(orrery_udfs::aggregate_functions());
+    builder.aggregate_functions().get_or_insert_default().push(count_distinct_roughly::approx_distinct());
     builder.window_functions().get_or_insert_default().extend(orrery_udfs::window_functions());
-    let config = builder.config().take().unwrap_or_default();
+    let config = builder.config().take().unwrap_or_default().with_option_extension(options::OrreryOptions::default());
     builder
         .with_config(tune(config))
         .with_relation_planners(vec![
@@ -69,10 +81,11 @@ pub fn functions() -> SessionState {
 pub fn analyzer_rules() -> Vec<AnalysisRule> {
     let mut rules = Analyzer::new().rules;
     // Before types are coerced, so that what is written here is coerced too.
-    let ours: [AnalysisRule; 3] = [
+    let ours: [AnalysisRule; 4] = [
         Arc::new(hints::raise_block_hints::RaiseBlockHints::default()),
         Arc::new(expand_time_windows::ExpandTimeWindows::default()),
         Arc::new(key_session_ids::KeySessionIds::default()),
+        Arc::new(count_distinct_roughly::CountDistinctRoughly::default()),
     ];
     rules.splice(0..0, ours);
     rules
@@ -83,6 +96,14 @@ pub fn logical_rules() -> Vec<LogicalRule> {
     let mut rules = Optimizer::new().rules;
     // First, before DataFusion's own plan for `DISTINCT ON`.
     rules.insert(0, Arc::new(number_distinct_on_rows::NumberDistinctOnRows::default()));
+    // Before subqueries become joins.
+    let subqueries = rules.iter().position(|rule| rule.name() == "decorrelate_predicate_subquery").unwrap_or(0);
+    rules.insert(subqueries, Arc::new(guard_not_in::GuardNotIn::default()));
+    // Where subqueries have become joins, and before filters and columns are pushed down, so that they go down what is written here too.
+    let decorrelated = rules.iter().position(|rule| rule.name() == "decorrelate_predicate_subquery").map_or(0, |at| at + 1);
+    let ours: [LogicalRule; 2] =
+        [Arc::new(count_nulls_of_not_in::CountNullsOfNotIn::default()), Arc::new(read_totals_first::ReadTotalsFirst::default())];
+    rules.splice(decorrelated..decorrelated, ours);
     // Last: what it writes is not meant to be simplified any more.
     rules.push(Arc::new(read_utc_without_zone::ReadUtcWithoutZone::default()));
     rules
@@ -90,8 +111,8 @@ pub fn logical_rules() -> Vec<LogicalRule> {
 
 /// Physical rules with those that plans need whose tasks know nothing of each other.
 pub fn across_tasks(mut rules: Vec<PhysicalRule>) -> Vec<PhysicalRule> {
-    // Where joins have been selected and hinted, and before their sides are shuffled.
-    let at = rules.iter().position(|rule| rule.name() == "EnsureRequirements").unwrap_or(0);
+    // Where joins have been selected and hinted, and before it is looked at which are shuffled.
+    let at = rules.iter().position(|rule| rule.name() == "salt_skewed_joins").unwrap_or(0);
     rules.insert(at, Arc::new(join_across_tasks::JoinAcrossTasks::default()));
     rules
 }
@@ -101,15 +122,19 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
     let mut rules = PhysicalOptimizer::new().rules;
     // Before shuffles and sorts are added, so that the rewritten plan gets the ones it needs and no others.
     let at = rules.iter().position(|rule| rule.name() == "EnsureRequirements").unwrap_or(0);
-    let ours: [PhysicalRule; 3] = [
+    let ours: [PhysicalRule; 5] = [
+        Arc::new(sessionize_unsorted::SessionizeUnsorted::default()),
         Arc::new(deduplicate_by_row_number::DeduplicateByRowNumber::default()),
         Arc::new(combine_first_values::CombineFirstValues::default()),
         Arc::new(aggregate_after_shuffle::AggregateAfterShuffle::default()),
+        Arc::new(aggregate_below_joins::AggregateBelowJoins::default()),
     ];
     rules.splice(at..at, ours);
     let after = |name: &str, rules: &[PhysicalRule]| rules.iter().position(|rule| rule.name() == name).map_or(0, |at| at + 1);
     // Where joins have been selected by size, and before their sides are shuffled and sorted.
     rules.insert(after("join_selection", &rules), Arc::new(hints::apply_join_hints::ApplyJoinHints::default()));
+    // Where it is settled which joins are to be shuffled, and before they are.
+    rules.insert(after("apply_join_hints", &rules), Arc::new(salt_skewed_joins::SaltSkewedJoins::default()));
     // It takes out repartitions, so that hinted ones can only be put in behind it.
     rules.insert(after("EnsureRequirements", &rules), Arc::new(hints::apply_partition_hints::ApplyPartitionHints::default()));
     // Last, when it is settled which task reads what.

@@ -20,6 +20,8 @@ use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 
 type Keys = [Arc<dyn PhysicalExpr>];
+/// An input, and keys as expressions over it.
+type Below<'a> = (&'a Arc<dyn ExecutionPlan>, Vec<Arc<dyn PhysicalExpr>>);
 
 /// The plan with its windows' inputs sorted by all their keys.
 ///
@@ -57,7 +59,7 @@ fn is_sorted_by(plan: &Arc<dyn ExecutionPlan>, keys: &Keys) -> bool {
 }
 
 /// The input of an operator that passes the order of its rows on, and what the keys are there.
-fn below<'a>(plan: &'a Arc<dyn ExecutionPlan>, keys: &Keys) -> Option<(&'a Arc<dyn ExecutionPlan>, Vec<Arc<dyn PhysicalExpr>>)> {
+fn below<'a>(plan: &'a Arc<dyn ExecutionPlan>, keys: &Keys) -> Option<Below<'a>> {
     let [input] = plan.children()[..] else { return None };
     if plan.is::<WindowAggExec>() || plan.is::<BoundedWindowAggExec>() {
         let columns = input.schema().fields().len();

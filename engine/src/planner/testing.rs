@@ -23,12 +23,12 @@ fn builder() -> SessionStateBuilder {
 }
 
 /// A session with our rules and functions and the table `events`.
-pub(super) async fn ours() -> Result<SessionContext> {
+pub(crate) async fn ours() -> Result<SessionContext> {
     with_events(SessionContext::new_with_state(super::register(builder()).build())).await
 }
 
 /// The same, planning as for a cluster, where `events` is too large to be collected.
-pub(super) async fn across_tasks() -> Result<SessionContext> {
+pub(crate) async fn across_tasks() -> Result<SessionContext> {
     let rules = super::across_tasks(super::physical_rules());
     let mut builder = super::register(builder()).with_physical_optimizer_rules(rules);
     builder.config().get_or_insert_default().options_mut().optimizer.hash_join_single_partition_threshold = 64 << 10;
@@ -36,7 +36,7 @@ pub(super) async fn across_tasks() -> Result<SessionContext> {
 }
 
 /// A session as DataFusion gives it, with the same table.
-pub(super) async fn plain() -> Result<SessionContext> {
+pub(crate) async fn plain() -> Result<SessionContext> {
     with_events(SessionContext::new_with_state(builder().build())).await
 }
 
@@ -46,13 +46,13 @@ async fn with_events(context: SessionContext) -> Result<SessionContext> {
 }
 
 /// The physical plan of a query under our rules, indented.
-pub(super) async fn plan_of(sql: &str) -> Result<String> {
+pub(crate) async fn plan_of(sql: &str) -> Result<String> {
     let plan = ours().await?.sql(sql).await?.create_physical_plan().await?;
     Ok(displayable(plan.as_ref()).indent(false).to_string())
 }
 
 /// The rows of a query as sorted lines.
-pub(super) async fn rows_of(context: &SessionContext, sql: &str) -> Result<Vec<String>> {
+pub(crate) async fn rows_of(context: &SessionContext, sql: &str) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for batch in context.sql(sql).await?.collect().await? {
         for row in 0..batch.num_rows() {
@@ -65,7 +65,7 @@ pub(super) async fn rows_of(context: &SessionContext, sql: &str) -> Result<Vec<S
 }
 
 /// Asserts that a query, whose answer must be the same on every partitioning, gives the same rows with our rules as without.
-pub(super) async fn assert_same_rows(sql: &str) -> Result<()> {
+pub(crate) async fn assert_same_rows(sql: &str) -> Result<()> {
     let (ours, plain) = (rows_of(&ours().await?, sql).await?, rows_of(&plain().await?, sql).await?);
     assert!(!plain.is_empty(), "{sql} has no rows, which proves nothing");
     assert_eq!(ours.len(), plain.len(), "{sql}");

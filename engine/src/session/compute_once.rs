@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt as _;
 use orrery_lakehouse::{Relation, delta_schema};
 
-use super::progress::bytes_read;
+use super::analyze::Report;
 use super::scratch::ScratchTable;
 use super::types::same_values;
 use super::write::cast_to;
-use super::{Session, Tracker};
+use super::{Mode, Session, Tracker, bytes_read};
 use crate::planner::compute_once::{self, Sources, Subplan, TakenOut};
 use crate::{Blame, Error, Result};
 
@@ -39,7 +39,7 @@ pub(super) struct Ran {
     pub(super) name: String,
     pub(super) physical: Arc<dyn ExecutionPlan>,
     /// What a backend that ran it elsewhere measured.
-    pub(super) report: Option<String>,
+    pub(super) reports: Vec<Report>,
     pub(super) elapsed: Duration,
 }
 
@@ -83,9 +83,13 @@ pub(super) struct Shown {
 impl Session {
     /// Plans a statement that is about to run, and runs its common subplans.
     pub(super) async fn prepare(&self, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
-        let state = self.context.state();
+        self.prepare_by(self.context.state(), plan, tracker).await
+    }
+
+    /// The same by a state of its own.
+    pub(super) async fn prepare_by(&self, state: SessionState, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
         let Some(taken_out) = self.common_subplans(&state, plan).await else {
-            return Ok(Prepared { physical: self.physical(plan).await?, ran: Vec::new(), scratch: Vec::new() });
+            return Ok(Prepared { physical: self.physical_by(state, Mode::Run, plan).await?, ran: Vec::new(), scratch: Vec::new() });
         };
         let (mut sources, mut scratch, mut ran) = (Sources::new(), Vec::new(), Vec::new());
         for subplan in &taken_out.subplans {
@@ -104,15 +108,19 @@ impl Session {
             }
         }
         let main = compute_once::optimize(&state, compute_once::read_from(&taken_out.main, &sources)?)?;
-        Ok(Prepared { physical: self.physical_of(scanning(state), &main).await?, ran, scratch })
+        Ok(Prepared { physical: self.physical_of(state, &main).await?, ran, scratch })
     }
 
     /// Plans a statement that is only shown.
-    pub(super) async fn plan_to_show(&self, plan: &LogicalPlan) -> Result<Shown> {
-        let state = self.context.state();
+    pub(super) async fn plan_to_show(&self, plan: &LogicalPlan, mode: Mode) -> Result<Shown> {
+        self.plan_to_show_by(self.context.state(), plan, mode).await
+    }
+
+    /// The same by a state of its own.
+    pub(super) async fn plan_to_show_by(&self, state: SessionState, plan: &LogicalPlan, mode: Mode) -> Result<Shown> {
         let Some(taken_out) = self.common_subplans(&state, plan).await else {
             let optimized = state.optimize(plan)?;
-            return Ok(Shown { physical: self.physical(plan).await?, optimized, common: Vec::new() });
+            return Ok(Shown { physical: self.physical_by(state, mode, plan).await?, optimized, common: Vec::new() });
         };
         let stand_ins = stand_ins(&taken_out);
         let mut common = Vec::with_capacity(taken_out.subplans.len());
@@ -121,7 +129,7 @@ impl Session {
             common.push((subplan.name.clone(), compute_once::optimize(&state, rows)?));
         }
         let optimized = compute_once::optimize(&state, compute_once::read_from(&taken_out.main, &stand_ins)?)?;
-        Ok(Shown { physical: self.physical_of(scanning(state), &optimized).await?, optimized, common })
+        Ok(Shown { physical: self.physical_of(state, &optimized).await?, optimized, common })
     }
 
     /// What is to be computed once; nothing where it would not pay. A plan that cannot be taken apart runs as it is.
@@ -143,7 +151,7 @@ impl Session {
         }
         let least_bytes = self.least_common_bytes.load(Ordering::Relaxed);
         let whole = self.physical_of(state.clone(), &compute_once::optimize(state, analyzed.clone())?).await?;
-        let whole_bytes = bytes_read(&whole);
+        let whole_bytes = bytes_read(whole.as_ref());
         while !common.is_empty() && whole_bytes >= least_bytes {
             let taken_out = compute_once::take_out(state, &analyzed, &common)?;
             let stand_ins = stand_ins(&taken_out);
@@ -151,13 +159,13 @@ impl Session {
             let mut pays = Vec::with_capacity(common.len());
             for subplan in &taken_out.subplans {
                 let rows = compute_once::optimize(state, compute_once::read_from(&subplan.plan, &stand_ins)?)?;
-                let read = bytes_read(&self.physical_of(state.clone(), &rows).await?);
+                let read = bytes_read(self.physical_of(state.clone(), &rows).await?.as_ref());
                 bytes += read;
                 pays.push(read >= least_bytes && can_be_kept(&stored_schema(&subplan.plan)));
             }
             if pays.iter().all(|pays| *pays) {
                 let main = compute_once::optimize(state, compute_once::read_from(&taken_out.main, &stand_ins)?)?;
-                bytes += bytes_read(&self.physical_of(state.clone(), &main).await?);
+                bytes += bytes_read(self.physical_of(state.clone(), &main).await?.as_ref());
                 return Ok((whole_bytes >= bytes.saturating_add(least_bytes)).then_some(taken_out));
             }
             // They run in the reverse of the order in which they were found.
@@ -180,7 +188,7 @@ impl Session {
         let physical = {
             let pending = table.pending()?.as_ref().ok_or_else(bug)?;
             let rows = compute_once::optimize(state, cast_to(rows, pending.target_schema().as_ref())?)?;
-            pending.write_plan(self.physical_of(scanning(state.clone()), &rows).await?)?
+            pending.write_plan(self.physical_of(state.clone(), &rows).await?)?
         };
         let started = Instant::now();
         tracker.start(&physical);
@@ -188,16 +196,9 @@ impl Session {
         let (warehouse, name) = table.place().ok_or_else(bug)?;
         table.pending()?.take().ok_or_else(bug)?.commit(files).await?;
         let Some(Relation::Table(stored)) = warehouse.relation(&name).await? else { return Err(bug()) };
-        let ran = Ran { name: subplan.name.clone(), physical, report: tracker.take_report(), elapsed: started.elapsed() };
+        let ran = Ran { name: subplan.name.clone(), physical, reports: tracker.take_reports(), elapsed: started.elapsed() };
         Ok((self.names.scan(&stored), ran))
     }
-}
-
-/// The state without DataFusion's answers from statistics. Those of kept rows are exact, so that a branch of a union often had nothing to run, and on a
-/// cluster a union of such a branch with one that is shuffled does not end.
-fn scanning(state: SessionState) -> SessionState {
-    let rules = state.physical_optimizers().iter().filter(|rule| rule.name() != "aggregate_statistics").map(Arc::clone).collect();
-    SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules).build()
 }
 
 fn stand_ins(taken_out: &TakenOut) -> Sources {

@@ -5,14 +5,11 @@ use std::sync::atomic::Ordering;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 use orrery_lakehouse::WriteOutcome;
 
-use super::progress::bytes_read;
 use super::rows::stream;
 use super::{Session, Tracker, diagnose, options, planning};
 use crate::dialect::{self, Describe, Name, Statement, StatementText, Variable};
@@ -162,29 +159,6 @@ impl Session {
         let batches = self.backend.run(Arc::clone(&prepared.physical), &self.context, tracker).await;
         prepared.finish().await;
         batches
-    }
-
-    /// The physical plan of a statement as it stands.
-    pub(super) async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let state = self.context.state();
-        let optimized = state.optimize(plan)?;
-        self.physical_of(state, &optimized).await
-    }
-
-    /// The physical plan of an optimized one.
-    pub(super) async fn physical_of(&self, mut state: SessionState, optimized: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let planner = Arc::clone(state.query_planner());
-        let Some(partitions) = self.backend.partitions(None) else { return Ok(planner.create_physical_plan(optimized, &state).await?) };
-        // How much is read is known once files have been pruned, that is in the physical plan.
-        state.config_mut().options_mut().execution.target_partitions = partitions;
-        let physical = planner.create_physical_plan(optimized, &state).await?;
-        match self.backend.partitions(Some(bytes_read(&physical))) {
-            Some(better) if better != partitions => {
-                state.config_mut().options_mut().execution.target_partitions = better;
-                Ok(planner.create_physical_plan(optimized, &state).await?)
-            }
-            _ => Ok(physical),
-        }
     }
 
     async fn set(&self, name: &str, value: &Expr, mode: Mode, tracker: &Tracker) -> Result<Outcome> {

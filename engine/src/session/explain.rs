@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
-use futures::TryStreamExt as _;
 use orrery_lakehouse::{PendingWrite, WriteMode, WriteRequest};
 
-use super::compute_once::{Prepared, Shown};
-use super::rows::{Cells, table};
+use super::analyze::{Planning, explained};
+use super::compute_once::Shown;
 use super::write::cast_to;
 use super::{Mode, Outcome, Session, Tracker, planning};
 use crate::dialect::{Statement, StatementText};
-use crate::{Error, Result, planner};
+use crate::planner::hints;
+use crate::planner::tell_rewrites::{Told, tell_logical, telling};
+use crate::{Error, Result};
 
 impl Session {
     pub(super) async fn explain(
@@ -26,15 +26,20 @@ impl Session {
         tracker: &Tracker,
     ) -> Result<Outcome> {
         let state = self.context.state();
+        let told = Told::default();
         let (logical, shown) = match statement {
             Statement::Query(query) if analyze && mode == Mode::Run => {
                 let logical = planning::plan_query(&state, &self.names, query.clone()).await?;
                 tracker.analyze();
-                return self.analyze(self.prepare(&logical, tracker).await?, verbose, tracker).await;
+                let prepared = self.prepare_by(telling(&state, &told), &logical, tracker).await?;
+                tell_logical(&state, &logical, &told)?;
+                let planning = Planning { hints: hints::outcomes(&logical)?, rewrites: told.names() };
+                return self.analyze(prepared, planning, verbose, tracker).await;
             }
             Statement::Query(query) => {
                 let logical = planning::plan_query(&state, &self.names, query.clone()).await?;
-                let shown = self.plan_to_show(&logical).await?;
+                let shown = self.plan_to_show_by(telling(&state, &told), &logical, mode).await?;
+                tell_logical(&state, &logical, &told)?;
                 (logical, shown)
             }
             _ if analyze => {
@@ -53,19 +58,19 @@ impl Session {
                 );
                 request.partition_by.clone_from(&create.partitioned_by);
                 request.properties = create.properties.iter().cloned().collect();
-                self.explain_write(request, logical).await?
+                self.explain_write(request, logical, mode).await?
             }
             Statement::Insert(insert) => {
                 let name = self.names.resolve(&insert.name);
                 let (pending, logical) = self.plan_insert(insert, &name, text, Mode::Run).await?;
                 let pending = pending.ok_or_else(|| Error::new(crate::Blame::Bug, "no write to explain"))?;
-                let shown = self.write_to_show(&pending, &logical).await;
+                let shown = self.write_to_show(&pending, &logical, mode).await;
                 pending.abort().await;
                 (logical, shown?)
             }
             Statement::CreateView(create) => {
                 let logical = planning::plan_query(&state, &self.names, create.query.clone()).await?;
-                let shown = self.plan_to_show(&logical).await?;
+                let shown = self.plan_to_show(&logical, mode).await?;
                 (logical, shown)
             }
             other => return Err(Error::unsupported(format!("EXPLAIN {}", other.kind()), Some(text.position))),
@@ -73,85 +78,45 @@ impl Session {
         if mode == Mode::Check {
             return Ok(Outcome::Done("plans".to_string()));
         }
-        self.show_plans(&logical, &shown, verbose)
+        let planning = Planning { hints: hints::outcomes(&logical)?, rewrites: told.names() };
+        self.show_plans(&logical, &shown, planning, verbose)
     }
 
-    async fn write_to_show(&self, pending: &PendingWrite, logical: &LogicalPlan) -> Result<Shown> {
-        let shown = self.plan_to_show(logical).await?;
+    async fn write_to_show(&self, pending: &PendingWrite, logical: &LogicalPlan, mode: Mode) -> Result<Shown> {
+        let shown = self.plan_to_show(logical, mode).await?;
         Ok(Shown { physical: self.write_plan(pending, shown.physical)?, ..shown })
     }
 
-    async fn explain_write(&self, request: WriteRequest, logical: LogicalPlan) -> Result<(LogicalPlan, Shown)> {
+    async fn explain_write(&self, request: WriteRequest, logical: LogicalPlan, mode: Mode) -> Result<(LogicalPlan, Shown)> {
         let pending = self.warehouse.begin_write(request).await?;
         let planned = match cast_to(logical, pending.target_schema().as_ref()) {
-            Ok(logical) => self.write_to_show(&pending, &logical).await.map(|shown| (logical, shown)),
+            Ok(logical) => self.write_to_show(&pending, &logical, mode).await.map(|shown| (logical, shown)),
             Err(error) => Err(error),
         };
         pending.abort().await;
         planned
     }
 
-    fn show_plans(&self, logical: &LogicalPlan, shown: &Shown, verbose: bool) -> Result<Outcome> {
-        let mut kinds = Vec::new();
-        let mut plans = Vec::new();
+    fn show_plans(&self, logical: &LogicalPlan, shown: &Shown, planning: Planning, verbose: bool) -> Result<Outcome> {
+        let mut lines = Vec::new();
         let Shown { optimized, physical, common } = shown;
         if verbose {
-            kinds.push("initial_logical_plan");
-            plans.push(logical.display_indent_schema().to_string());
+            lines.push(("initial_logical_plan", logical.display_indent_schema().to_string()));
         }
         if !common.is_empty() {
-            kinds.push("common_subplans");
-            let lines = common.iter().map(|(name, plan)| format!("{name}:\n{}", indented(&plan.display_indent().to_string())));
-            plans.push(lines.collect::<Vec<_>>().join("\n"));
+            let plans = common.iter().map(|(name, plan)| format!("{name}:\n{}", indented(&plan.display_indent().to_string())));
+            lines.push(("common_subplans", plans.collect::<Vec<_>>().join("\n")));
         }
-        kinds.push("logical_plan");
-        plans.push(optimized.display_indent().to_string());
-        kinds.push("physical_plan");
-        plans.push(
-            DisplayableExecutionPlan::new(physical.as_ref())
-                .set_show_statistics(verbose)
-                .set_show_schema(verbose)
-                .indent(verbose)
-                .to_string(),
-        );
-        let hints = planner::hints::outcomes(logical)?;
-        if !hints.is_empty() {
-            kinds.push("hints");
-            plans.push(hints.join("\n"));
-        }
-        if let Some(stages) = self.backend.describe(physical, &self.context)? {
-            kinds.push("distribution");
-            plans.push(stages);
-        }
-        Self::batch(table(vec![("plan_type", Cells::text(kinds)), ("plan", Cells::text(plans))])?)
-    }
-
-    /// Runs the plan to its end, drops the rows and shows what each operator measured.
-    async fn analyze(&self, prepared: Prepared, verbose: bool, tracker: &Tracker) -> Result<Outcome> {
-        let physical = Arc::clone(&prepared.physical);
-        tracker.start(&physical);
-        let started = std::time::Instant::now();
-        let mut stream = self.backend.stream(Arc::clone(&physical), &self.context, tracker).await?;
-        let mut rows = 0usize;
-        while let Some(batch) = stream.try_next().await? {
-            rows += batch.num_rows();
-        }
-        let elapsed = started.elapsed() + prepared.ran.iter().map(|ran| ran.elapsed).sum::<std::time::Duration>();
-        let plan = with_figures(&physical, tracker.report(), verbose);
-        let summary = format!("{rows} rows in {:.3} s", elapsed.as_secs_f64());
-        let common = prepared.ran.iter().map(|ran| (ran.name.clone(), with_figures(&ran.physical, ran.report.clone(), verbose)));
-        let rest = [("plan_with_metrics".to_string(), plan), ("result".to_string(), summary)];
-        let (kinds, plans): (Vec<_>, Vec<_>) = common.chain(rest).unzip();
-        prepared.finish().await;
-        Self::batch(table(vec![("plan_type", Cells::text(kinds)), ("plan", Cells::text(plans))])?)
-    }
-}
-
-fn with_figures(physical: &Arc<dyn ExecutionPlan>, report: Option<String>, verbose: bool) -> String {
-    match report {
-        Some(report) => report,
-        None if verbose => DisplayableExecutionPlan::with_full_metrics(physical.as_ref()).indent(true).to_string(),
-        None => DisplayableExecutionPlan::with_metrics(physical.as_ref()).indent(false).to_string(),
+        lines.push(("logical_plan", optimized.display_indent().to_string()));
+        let physical_plan = DisplayableExecutionPlan::new(physical.as_ref())
+            .set_show_statistics(verbose)
+            .set_show_schema(verbose)
+            .indent(verbose)
+            .to_string();
+        lines.push(("physical_plan", physical_plan));
+        lines.extend(planning.rows());
+        lines.extend(self.backend.describe(physical, &self.context)?.map(|stages| ("distribution", stages)));
+        Self::batch(explained(lines)?)
     }
 }
 

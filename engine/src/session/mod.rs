@@ -1,8 +1,10 @@
 //! A session: whose names resolve against which catalog and schema, with its variables, temporary views and caches. It carries out
 //! statements; how a plan runs is the [`Backend`]'s business.
 
+pub mod analyze;
 mod assert;
 mod backend;
+mod bytes_read;
 mod cache;
 mod catalog;
 mod compute_once;
@@ -17,6 +19,7 @@ mod functions;
 mod insert;
 mod namespaces;
 mod options;
+mod physical;
 mod planning;
 mod progress;
 mod relations;
@@ -44,6 +47,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use backend::{Backend, InProcess};
+pub use bytes_read::{bytes_read, source_bytes};
 pub use execute::{Mode, Outcome};
 pub use functions::Function;
 pub use options::SessionOptions;

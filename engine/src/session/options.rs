@@ -52,6 +52,8 @@ pub(super) const SETTABLE: &[&str] = &[
     "datafusion.optimizer.prefer_hash_join",
     "datafusion.sql_parser.parse_float_as_decimal",
     "datafusion.explain.format",
+    "orrery.skewed_join_min_bytes",
+    "orrery.approximate_distinct",
 ];
 
 /// The setting of ours: how many bytes a subplan that occurs several times has to read at least to be computed once.

@@ -1,19 +1,17 @@
 //! How far a running plan is, read from the metrics that its operators keep anyway.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use datafusion::common::stats::Precision;
-use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
-use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricValue;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+
+use super::analyze::Report;
 
 /// A reading of a running statement.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,7 +80,7 @@ struct Running {
 pub struct Tracker {
     running: Mutex<Option<Running>>,
     elsewhere: Mutex<Option<Reading>>,
-    report: Mutex<Option<String>>,
+    reports: Mutex<Vec<Report>>,
     is_analyzed: AtomicBool,
     cancellation: Mutex<CancellationToken>,
 }
@@ -109,9 +107,9 @@ impl Tracker {
         *self.elsewhere.lock() = Some(reading);
     }
 
-    /// Called by a backend that ran the plan elsewhere: what each operator measured, for `EXPLAIN ANALYZE`.
-    pub fn set_report(&self, report: String) {
-        *self.report.lock() = Some(report);
+    /// Called by a backend that ran the plan, or a part of it, elsewhere: what each operator measured, for `EXPLAIN ANALYZE`.
+    pub fn add_report(&self, report: Report) {
+        self.reports.lock().push(report);
     }
 
     /// Whether somebody wants to know what each operator measured.
@@ -123,13 +121,8 @@ impl Tracker {
         self.is_analyzed.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn report(&self) -> Option<String> {
-        self.report.lock().clone()
-    }
-
-    /// The report of the plan that ran last, which says nothing of the next.
-    pub(crate) fn take_report(&self) -> Option<String> {
-        self.report.lock().take()
+    pub(crate) fn take_reports(&self) -> Vec<Report> {
+        std::mem::take(&mut *self.reports.lock())
     }
 
     /// The plan that runs, or ran last.
@@ -170,17 +163,6 @@ fn rows_of(leaf: &dyn ExecutionPlan) -> Option<u64> {
         Precision::Exact(rows) | Precision::Inexact(rows) => Some(rows as u64),
         Precision::Absent => None,
     }
-}
-
-/// Bytes of the files that a plan reads; other sources count as nothing.
-pub(super) fn bytes_read(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    scans(plan)
-        .filter_map(|leaf| leaf.downcast_ref::<DataSourceExec>())
-        .filter_map(|source| (source.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>())
-        .flat_map(|config| &config.file_groups)
-        .flat_map(FileGroup::iter)
-        .map(PartitionedFile::effective_size)
-        .sum()
 }
 
 fn count_written(plan: &dyn ExecutionPlan, progress: &mut Progress) {

@@ -16,6 +16,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::metrics::{Label, Metric, MetricType, MetricValue, PruningMetrics};
 use object_store::ObjectMeta;
 
 use super::{grouping, pruning, statistics};
@@ -23,6 +24,13 @@ use crate::table::{DataFile, Table};
 
 /// The resolution to which Spark's old 96-bit timestamps are read: the table's own, because finer ones do not cover all years.
 const INT96_UNIT: &str = "us";
+
+/// The metric of a scan that tells how many files of the table its log ruled out while the scan was planned, and how many it left. It is on the scan of
+/// whoever planned it; whoever only runs the scan does not know it.
+pub const FILES_BY_LOG: &str = "files_by_log";
+
+/// The label of [`FILES_BY_LOG`] that names the table.
+pub const TABLE_LABEL: &str = "table";
 
 /// The columns of a table as a file scan orders them: those in the files first, partition columns last.
 pub(super) struct ScanColumns {
@@ -102,12 +110,22 @@ pub(super) fn plan(
     let source = parquet_source(table, &columns, state)?;
     let projected = source.try_pushdown_projection(&columns.projection(projection))?;
     let projected = projected.ok_or_else(|| DataFusionError::Internal("the Parquet source refused a projection of columns".into()))?;
+    tell_pruning(table, files.len(), projected.as_ref());
     let config = FileScanConfigBuilder::new(store_url(table)?, projected)
         .with_file_groups(groups)
         .with_statistics(merged)
         .with_limit(limit.filter(|_| decided))
         .build();
     Ok(DataSourceExec::from_data_source(config))
+}
+
+fn tell_pruning(table: &Table, left: usize, source: &dyn FileSource) {
+    let pruning_metrics = PruningMetrics::new();
+    pruning_metrics.add_matched(left);
+    pruning_metrics.add_pruned(usize::try_from(table.num_files()).unwrap_or(usize::MAX).saturating_sub(left));
+    let value = MetricValue::PruningMetrics { name: FILES_BY_LOG.into(), pruning_metrics };
+    let label = Label::new(TABLE_LABEL, table.name().to_string());
+    source.metrics().register(Arc::new(Metric::new_with_labels(value, None, vec![label]).with_type(MetricType::Summary)));
 }
 
 /// Drops files that a limit without filters cannot need. Returns whether all are still there.

@@ -137,7 +137,7 @@ impl Cluster {
         tracker.follow(measure::reading(graph));
         self.shares.add(measure::shares(graph));
         if tracker.is_analyzed() {
-            tracker.set_report(report::analysis(graph));
+            tracker.add_report(report::of_job(graph));
         }
     }
 

@@ -28,8 +28,9 @@ use orrery_engine::operators::compressed_files::mark_compressed_files;
 use orrery_engine::operators::one_task::OneTaskExec;
 use orrery_engine::planner::hints::apply_partition_hints::shuffle_dealt_rows;
 use orrery_engine::planner::join_across_tasks::settle_collected_sides;
+use orrery_engine::planner::keep_constant_rows_in_memory::keep_constant_rows_in_memory;
 use orrery_engine::planner::sort_by_window_keys::sort_by_window_keys;
-use orrery_engine::session::{Backend, InProcess, Tracker};
+use orrery_engine::session::{Backend, InProcess, Tracker, bytes_read};
 use orrery_engine::{Result, planner};
 
 use crate::balance::EvenShares;
@@ -106,7 +107,7 @@ impl Cluster {
             // joined by other executors half way.
             limit = limit.max(self.vcores.vcores() as u64 * self.partition_bytes);
         }
-        local::bytes_read(plan) < limit && OneTaskExec::can_hold(plan)
+        bytes_read(plan.as_ref()) < limit && OneTaskExec::can_hold(plan)
     }
 
     /// What is to be submitted for a plan.
@@ -125,7 +126,8 @@ impl Cluster {
 
 /// An optimized plan with what only matters where it is cut into stages.
 fn ready_to_be_cut(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    Ok(sort_by_window_keys(settle_collected_sides(shuffle_dealt_rows(plan)?)?)?)
+    let plan = settle_collected_sides(shuffle_dealt_rows(plan)?)?;
+    Ok(keep_constant_rows_in_memory(sort_by_window_keys(plan)?)?)
 }
 
 #[async_trait]

@@ -68,6 +68,53 @@ pub fn for_each_in_session(
     }
 }
 
+/// The same for rows of many groups, each with sessions of its own: `groups` has the group of every row, below `total_groups`.
+///
+/// Rows are put together by group by counting, which takes time in proportion to their number, and sorted within a group only where they are not yet.
+pub fn for_each_in_group_session(
+    instants: &Int64Array,
+    groups: &[u32],
+    total_groups: usize,
+    gap: i64,
+    max_length: Option<i64>,
+    mut each: impl FnMut(usize, i64, i64),
+) {
+    let (mut events, ends) = by_group(instants, groups, total_groups);
+    let mut begin = 0;
+    for end in ends {
+        let of_group = &mut events[begin..end as usize];
+        begin = end as usize;
+        if !of_group.is_sorted_by_key(|(time, _)| *time) {
+            of_group.sort_unstable_by_key(|(time, _)| *time);
+        }
+        let mut cut = SessionCut::new(max_length);
+        let mut index = 0;
+        for (time, row) in of_group {
+            index += i64::from(cut.begins(*time, gap));
+            each(*row as usize, cut.start(), index);
+        }
+    }
+}
+
+/// Instants with their rows, one group behind the other, and where each group ends.
+fn by_group(instants: &Int64Array, groups: &[u32], total_groups: usize) -> (Vec<(i64, u32)>, Vec<u32>) {
+    let is_event = |row: &usize| instants.is_valid(*row);
+    let rows = || (0..groups.len()).filter(is_event);
+    let mut places = vec![0u32; total_groups];
+    rows().for_each(|row| places[groups[row] as usize] += 1);
+    let mut begin = 0;
+    for place in &mut places {
+        (*place, begin) = (begin, begin + *place);
+    }
+    let mut events = vec![(0, 0); begin as usize];
+    for row in rows() {
+        let place = &mut places[groups[row] as usize];
+        events[*place as usize] = (instants.value(row), row as u32);
+        *place += 1;
+    }
+    (events, places)
+}
+
 fn rows_by_time(times: &[i64], rows: impl Iterator<Item = usize>) -> Vec<usize> {
     let mut rows: Vec<usize> = rows.collect();
     rows.sort_unstable_by_key(|row| times[*row]);
@@ -125,6 +172,26 @@ mod tests {
             }
             let (instants, gaps): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
             prop_assert_eq!(sessions(&instants, &gaps, max_length), naive(&instants, &gaps, max_length));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn groups_have_sessions_of_their_own(
+            rows in prop::collection::vec((0u32..4, prop::option::weighted(0.9, 0i64..120)), 0..60),
+            gap in 1i64..12,
+            max_length in prop::option::of(1i64..40),
+        ) {
+            let (groups, instants): (Vec<u32>, Vec<Option<i64>>) = rows.into_iter().unzip();
+            let mut found = vec![None; groups.len()];
+            let note = |row: usize, start, index| found[row] = Some((start, index));
+            for_each_in_group_session(&Int64Array::from(instants.clone()), &groups, 5, gap, max_length, note);
+            for group in 0..4 {
+                let rows: Vec<usize> = (0..groups.len()).filter(|row| groups[*row] == group).collect();
+                let alone: Vec<Option<i64>> = rows.iter().map(|row| instants[*row]).collect();
+                let of_group: Vec<_> = rows.iter().map(|row| found[*row]).collect();
+                prop_assert_eq!(of_group, naive(&alone, &vec![gap; rows.len()], max_length));
+            }
         }
     }
 

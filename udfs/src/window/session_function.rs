@@ -5,16 +5,18 @@
 //! iterators join a window that begins where the one before it ends. Unlike Spark's, a gap that differs from event to event
 //! is only that of the event just before: a long gap further back does not hold a session open.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowFunctionSimplification, WindowUDFFieldArgs};
-use datafusion::logical_expr::{DocSection, Documentation, Expr, PartitionEvaluator, Signature, Volatility, WindowUDFImpl};
+use datafusion::logical_expr::{DocSection, Documentation, Expr, PartitionEvaluator, Signature, Volatility, WindowUDF, WindowUDFImpl};
+use datafusion::physical_expr::PhysicalExpr;
 
 use super::{session_id, session_index, session_start};
-use crate::kernels::sessions::for_each_in_session;
+use crate::kernels::sessions::{for_each_in_group_session, for_each_in_session};
 use crate::kernels::spark_hash::is_hashable;
 use crate::time_arguments::{SpanArgument, coerce_time, instants, restore_instants};
 
@@ -139,6 +141,60 @@ impl WindowUDFImpl for SessionFunction {
             SessionOutput::Index => &session_index::DOCUMENTATION,
             SessionOutput::Start => &session_start::DOCUMENTATION,
         })
+    }
+}
+
+/// One of the functions over rows of many partitions at once, in any order; for operators that do without sorting.
+#[derive(Debug, Clone)]
+pub struct GroupedSessions {
+    output: SessionOutput,
+    time: DataType,
+    gap: i64,
+    max_length: Option<i64>,
+}
+
+impl GroupedSessions {
+    /// The function of a window expression with its arguments; `None` for any other function, and where rows have gaps of their own.
+    ///
+    /// # Errors
+    /// A gap or length that is not positive.
+    pub fn of(function: &WindowUDF, args: &[Arc<dyn PhysicalExpr>], input: &Schema) -> Result<Option<Self>> {
+        let function: &dyn Any = function.inner().as_ref();
+        let (Some(SessionFunction { output, .. }), Some(ts)) = (function.downcast_ref(), args.first()) else { return Ok(None) };
+        let output = *output;
+        let time = ts.data_type(input)?;
+        let max_length = output.max_length().planned_or_null(args, &time)?;
+        Ok(output.gap().planned(args, &time)?.map(|gap| Self { output, time, gap, max_length }))
+    }
+
+    /// For every row the number of its session, or its start. `groups` has the partition of each row, below `total_groups`.
+    ///
+    /// # Errors
+    /// `times` is of another type than the function was made for.
+    pub fn sessions(&self, times: &ArrayRef, groups: &[u32], total_groups: usize) -> Result<Int64Array> {
+        let instants = instants(times)?;
+        let mut found = vec![0; instants.len()];
+        let wants_index = self.output == SessionOutput::Index;
+        let note = |row: usize, start: i64, index: i64| found[row] = if wants_index { index } else { start };
+        for_each_in_group_session(&instants, groups, total_groups, self.gap, self.max_length, note);
+        Ok(Int64Array::new(found.into(), instants.nulls().cloned()))
+    }
+
+    /// What the function returns for rows of these sessions; `args` are its arguments behind the first, of the same rows.
+    ///
+    /// # Errors
+    /// Keys that cannot be hashed.
+    pub fn results(&self, sessions: Int64Array, args: &[ArrayRef]) -> Result<ArrayRef> {
+        match self.output {
+            SessionOutput::Index => Ok(Arc::new(sessions)),
+            SessionOutput::Start => restore_instants(sessions, &self.time),
+            SessionOutput::Id => session_id::ids(args.get(2..).unwrap_or_default(), &restore_instants(sessions, &self.time)?),
+        }
+    }
+
+    /// Whether [`Self::results`] needs arguments.
+    pub fn needs_args(&self) -> bool {
+        self.output == SessionOutput::Id
     }
 }
 

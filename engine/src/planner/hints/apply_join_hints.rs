@@ -21,7 +21,7 @@ use datafusion::physical_plan::joins::{
 use datafusion::physical_plan::projection::ProjectionExec;
 
 use super::Tracked;
-use super::hinted_relation::HintedRelationExec;
+use super::hinted_relation::{HintedRelationExec, without_marks};
 use crate::Error;
 use crate::dialect::hints::HintKind;
 use crate::operators::claimed_size::ClaimedSizeExec;
@@ -48,7 +48,7 @@ impl PhysicalOptimizerRule for ApplyJoinHints {
 
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = plan.transform_up(rewrite_join).data()?;
-        without_marks(plan)
+        without_marks(plan, is_applied_here)
     }
 }
 
@@ -60,7 +60,8 @@ fn rewrite_join(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn Exec
     if !is_join || hints.iter().all(Vec::is_empty) {
         return Ok(Transformed::no(plan));
     }
-    let sides = vec![without_marks(Arc::clone(left))?, without_marks(Arc::clone(right))?];
+    let unmarked = |side: &Arc<dyn ExecutionPlan>| without_marks(Arc::clone(side), is_applied_here);
+    let sides = vec![unmarked(left)?, unmarked(right)?];
     let join = replace_children_if_necessary(plan, sides)?;
     for kind in [HintKind::Broadcast, HintKind::Merge, HintKind::ShuffleHash] {
         let asked: Vec<(JoinSide, Tracked)> = [JoinSide::Left, JoinSide::Right]
@@ -245,25 +246,20 @@ impl KeyedJoin {
     }
 }
 
+/// Whether it is this rule that follows hints of a kind.
+fn is_applied_here(kind: HintKind) -> bool {
+    kind != HintKind::Skew
+}
+
 /// The hints of the relation that a side of a join comes from.
 fn hints_of(side: &Arc<dyn ExecutionPlan>) -> Vec<Tracked> {
     let mut hints = Vec::new();
     let mut plan = side;
     loop {
-        if let Some(hinted) = plan.downcast_ref::<HintedRelationExec>() {
+        if let Some(hinted) = plan.downcast_ref::<HintedRelationExec>().filter(|hinted| is_applied_here(hinted.tracked.hint.kind)) {
             hints.push(hinted.tracked.clone());
         }
         let [child] = plan.children()[..] else { return hints };
         plan = child;
     }
-}
-
-fn without_marks(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    plan.transform_up(|node| {
-        Ok(match node.downcast_ref::<HintedRelationExec>() {
-            Some(hinted) => Transformed::yes(Arc::clone(&hinted.input)),
-            None => Transformed::no(node),
-        })
-    })
-    .data()
 }

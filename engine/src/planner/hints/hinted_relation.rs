@@ -3,21 +3,33 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::execution_plan::{CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
 use super::Tracked;
+use crate::dialect::hints::HintKind;
 
 /// The rows of a relation, and the hint for its join.
 #[derive(Debug)]
-pub(super) struct HintedRelationExec {
+pub(in crate::planner) struct HintedRelationExec {
     pub tracked: Tracked,
     pub input: Arc<dyn ExecutionPlan>,
+}
+
+/// A plan without the marks of hints of some kinds.
+pub(in crate::planner) fn without_marks(plan: Arc<dyn ExecutionPlan>, done: impl Fn(HintKind) -> bool) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|node| {
+        Ok(match node.downcast_ref::<HintedRelationExec>().filter(|hinted| done(hinted.tracked.hint.kind)) {
+            Some(hinted) => Transformed::yes(Arc::clone(&hinted.input)),
+            None => Transformed::no(node),
+        })
+    })
+    .data()
 }
 
 impl DisplayAs for HintedRelationExec {
@@ -64,6 +76,10 @@ impl ExecutionPlan for HintedRelationExec {
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         internal_err!("HintedRelationExec is taken out when a query is planned")
+    }
+
+    fn cardinality_effect(&self) -> CardinalityEffect {
+        CardinalityEffect::Equal
     }
 
     fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {

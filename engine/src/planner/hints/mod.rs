@@ -6,6 +6,7 @@
 //! Hint: REPARTITION(8) over the block's projection raise_block_hints: the block's hint rises to the block's top
 //! HintedRelationExec, PartitionsExec               plan_nodes: operators that hold their place among the physical plan
 //! HashJoinExec: mode=CollectLeft over d            apply_join_hints, after DataFusion has selected joins
+//! SaltHotKeysExec over f, for SKEW                 salt_skewed_joins, once joins are settled and samples taken
 //! RepartitionExec: RoundRobinBatch(8)              apply_partition_hints, after DataFusion has dealt out partitions
 //! ```
 //!
@@ -13,7 +14,7 @@
 
 pub mod apply_join_hints;
 pub mod apply_partition_hints;
-mod hinted_relation;
+pub(super) mod hinted_relation;
 pub mod plan_marks;
 pub mod plan_nodes;
 pub mod raise_block_hints;
@@ -32,12 +33,15 @@ use parking_lot::Mutex;
 
 use crate::dialect::hints::{Hint, HintKind};
 
+/// The rules that carry hints through planning.
+pub(crate) const RULES: [&str; 3] = ["raise_block_hints", "apply_join_hints", "apply_partition_hints"];
+
 /// A hint and what became of it, which everybody sees who has a copy.
 #[derive(Debug, Clone)]
 pub(crate) struct Tracked {
     pub hint: Hint,
-    /// `None` as long as nothing has been done about it, or why it was ignored.
-    outcome: Arc<Mutex<Option<Result<(), String>>>>,
+    /// `None` as long as nothing has been done about it, what was done where that varies, or why it was ignored.
+    outcome: Arc<Mutex<Option<Result<String, String>>>>,
 }
 
 impl Tracked {
@@ -46,13 +50,17 @@ impl Tracked {
     }
 
     pub fn applied(&self) {
-        *self.outcome.lock() = Some(Ok(()));
+        self.applied_as("");
+    }
+
+    pub fn applied_as(&self, what: &str) {
+        *self.outcome.lock() = Some(Ok(what.to_string()));
     }
 
     /// A plan may hold the hinted rows several times; applied once is applied.
     pub fn ignored(&self, why: impl Into<String>) {
         let mut outcome = self.outcome.lock();
-        if !matches!(*outcome, Some(Ok(()))) {
+        if !matches!(*outcome, Some(Ok(_))) {
             *outcome = Some(Err(why.into()));
         }
     }
@@ -61,7 +69,8 @@ impl Tracked {
 impl fmt::Display for Tracked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.outcome.lock() {
-            Some(Ok(())) => write!(f, "{} applied", self.hint),
+            Some(Ok(what)) if what.is_empty() => write!(f, "{} applied", self.hint),
+            Some(Ok(what)) => write!(f, "{} applied: {what}", self.hint),
             Some(Err(why)) => write!(f, "{} ignored: {why}", self.hint),
             None => write!(f, "{} ignored: the plan has no join of it", self.hint),
         }

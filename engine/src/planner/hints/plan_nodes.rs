@@ -46,12 +46,8 @@ impl ExtensionPlanner for PlanNodes {
         let number = hint.tracked.hint.args.first().and_then(|arg| arg.parse::<usize>().ok());
         let partitions = number.unwrap_or_else(|| session.config_options().execution.target_partitions);
         let planned: Arc<dyn ExecutionPlan> = match hint.kind() {
-            HintKind::Broadcast | HintKind::Merge | HintKind::ShuffleHash => {
+            HintKind::Broadcast | HintKind::Merge | HintKind::ShuffleHash | HintKind::Skew => {
                 Arc::new(HintedRelationExec { tracked: hint.tracked.clone(), input })
-            }
-            HintKind::Skew => {
-                hint.tracked.ignored("joins of skewed keys are not rewritten");
-                input
             }
             HintKind::BlockEnd => input,
             HintKind::Coalesce => {

@@ -216,6 +216,7 @@ async fn names_and_columns_that_are_not_there_are_refused() {
         assert_eq!(error.position.map(|p| p.column), Some(12), "{sql}: {error}");
     }
     let skew = planned_of("SELECT /*+ SKEW('u', 'user_id') */ count(*) FROM events JOIN users AS u ON events.user_id = u.user_id").await;
-    assert_eq!(skew.outcomes, ["SKEW(u, user_id) ignored: joins of skewed keys are not rewritten"]);
+    assert_eq!(skew.outcomes.len(), 1);
+    assert!(skew.outcomes[0].starts_with("SKEW(u, user_id) ignored: its join is not shuffled"), "{:?}", skew.outcomes);
     assert!(!skew.plan.is::<SortMergeJoinExec>());
 }

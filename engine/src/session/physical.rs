@@ -1,0 +1,60 @@
+//! Logical plan → the physical plan that runs: in how many partitions, and with which joins salted.
+
+use std::sync::Arc;
+
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::{Mode, Session, bytes_read};
+use crate::Result;
+use crate::planner::salt_skewed_joins::{forget_candidates, note_candidates, with_samples};
+
+impl Session {
+    /// The plan that a state makes of a statement that is run, shown or only checked.
+    pub(super) async fn physical_by(&self, mut state: SessionState, mode: Mode, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        if mode == Mode::Check {
+            return Ok(self.in_partitions(state, plan).await?.0);
+        }
+        // As it runs: where joins may be skewed, samples of their sides are read first.
+        note_candidates(&mut state);
+        let (planned, state) = self.in_partitions(state, plan).await?;
+        Ok(with_samples(planned, state, plan).await?)
+    }
+
+    /// A plan that reads nothing while it is made.
+    pub(super) async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        self.physical_by(self.context.state(), Mode::Check, plan).await
+    }
+
+    /// The physical plan of an optimized one.
+    pub(super) async fn physical_of(&self, mut state: SessionState, optimized: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let planner = Arc::clone(state.query_planner());
+        let Some(partitions) = self.backend.partitions(None) else { return Ok(planner.create_physical_plan(optimized, &state).await?) };
+        state.config_mut().options_mut().execution.target_partitions = partitions;
+        let physical = planner.create_physical_plan(optimized, &state).await?;
+        match self.backend.partitions(Some(bytes_read(physical.as_ref()))) {
+            Some(better) if better != partitions => {
+                state.config_mut().options_mut().execution.target_partitions = better;
+                Ok(planner.create_physical_plan(optimized, &state).await?)
+            }
+            _ => Ok(physical),
+        }
+    }
+
+    /// The plan with as many partitions as suit what it reads, and the state that it was made with.
+    async fn in_partitions(&self, mut state: SessionState, plan: &LogicalPlan) -> Result<(Arc<dyn ExecutionPlan>, SessionState)> {
+        let Some(partitions) = self.backend.partitions(None) else { return Ok((state.create_physical_plan(plan).await?, state)) };
+        // How much is read is known once files have been pruned, that is in the physical plan.
+        state.config_mut().options_mut().execution.target_partitions = partitions;
+        let physical = state.create_physical_plan(plan).await?;
+        match self.backend.partitions(Some(bytes_read(physical.as_ref()))) {
+            Some(better) if better != partitions => {
+                forget_candidates(&state);
+                state.config_mut().options_mut().execution.target_partitions = better;
+                Ok((state.create_physical_plan(plan).await?, state))
+            }
+            _ => Ok((physical, state)),
+        }
+    }
+}

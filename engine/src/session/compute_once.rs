@@ -83,19 +83,19 @@ pub(super) struct Shown {
 impl Session {
     /// Plans a statement that is about to run, and runs its common subplans.
     pub(super) async fn prepare(&self, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
-        self.prepare_by(self.context.state(), plan, tracker).await
+        Box::pin(self.prepare_by(self.context.state(), plan, tracker)).await
     }
 
     /// The same by a state of its own.
     pub(super) async fn prepare_by(&self, state: SessionState, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
-        let Some(taken_out) = self.common_subplans(&state, plan).await else {
+        let Some(taken_out) = Box::pin(self.common_subplans(&state, plan)).await else {
             return Ok(Prepared { physical: self.physical_by(state, Mode::Run, plan).await?, ran: Vec::new(), scratch: Vec::new() });
         };
         let (mut sources, mut scratch, mut ran) = (Sources::new(), Vec::new(), Vec::new());
         for subplan in &taken_out.subplans {
             let rows = compute_once::read_from(&subplan.plan, &sources)?;
             let mut table = ScratchTable::new(self.begin_scratch_table(stored_schema(&rows), &subplan.name).await?);
-            match self.keep_rows(&state, subplan, rows, &mut table, tracker).await {
+            match Box::pin(self.keep_rows(&state, subplan, rows, &mut table, tracker)).await {
                 Ok((source, run)) => {
                     sources.insert(subplan.name.clone(), source);
                     ran.push(run);
@@ -113,12 +113,12 @@ impl Session {
 
     /// Plans a statement that is only shown.
     pub(super) async fn plan_to_show(&self, plan: &LogicalPlan, mode: Mode) -> Result<Shown> {
-        self.plan_to_show_by(self.context.state(), plan, mode).await
+        Box::pin(self.plan_to_show_by(self.context.state(), plan, mode)).await
     }
 
     /// The same by a state of its own.
     pub(super) async fn plan_to_show_by(&self, state: SessionState, plan: &LogicalPlan, mode: Mode) -> Result<Shown> {
-        let Some(taken_out) = self.common_subplans(&state, plan).await else {
+        let Some(taken_out) = Box::pin(self.common_subplans(&state, plan)).await else {
             let optimized = state.optimize(plan)?;
             return Ok(Shown { physical: self.physical_by(state, mode, plan).await?, optimized, common: Vec::new() });
         };

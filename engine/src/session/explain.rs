@@ -31,14 +31,14 @@ impl Session {
             Statement::Query(query) if analyze && mode == Mode::Run => {
                 let logical = planning::plan_query(&state, &self.names, query.clone()).await?;
                 tracker.analyze();
-                let prepared = self.prepare_by(telling(&state, &told), &logical, tracker).await?;
+                let prepared = Box::pin(self.prepare_by(telling(&state, &told), &logical, tracker)).await?;
                 tell_logical(&state, &logical, &told)?;
                 let planning = Planning { hints: hints::outcomes(&logical)?, rewrites: told.names() };
                 return self.analyze(prepared, planning, verbose, tracker).await;
             }
             Statement::Query(query) => {
                 let logical = planning::plan_query(&state, &self.names, query.clone()).await?;
-                let shown = self.plan_to_show_by(telling(&state, &told), &logical, mode).await?;
+                let shown = Box::pin(self.plan_to_show_by(telling(&state, &told), &logical, mode)).await?;
                 tell_logical(&state, &logical, &told)?;
                 (logical, shown)
             }

@@ -24,7 +24,7 @@ impl Session {
 
     /// A plan that reads nothing while it is made.
     pub(super) async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        self.physical_by(self.context.state(), Mode::Check, plan).await
+        Box::pin(self.physical_by(self.context.state(), Mode::Check, plan)).await
     }
 
     /// The physical plan of an optimized one.

@@ -1,0 +1,1 @@
+//! Sums of floating-point numbers that come out the same, to the bit, in any order.

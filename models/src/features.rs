@@ -1,0 +1,1 @@
+//! Training columns as numbers: which columns become which features, and rows of features in memory.

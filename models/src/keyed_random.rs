@@ -1,0 +1,1 @@
+//! Random numbers that depend on nothing but a seed and a key.

@@ -3,6 +3,7 @@
 
 pub mod dialect;
 pub mod error;
+pub mod models;
 pub mod operators;
 pub mod planner;
 pub mod script;

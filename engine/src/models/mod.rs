@@ -1,0 +1,9 @@
+//! Models as objects of the warehouse: what is known of a version, how it is named, where its file lies.
+//!
+//! The mathematics is the crate `orrery_models`; here are the registry, training on a backend and scoring within plans.
+
+pub mod reference;
+pub mod record;
+
+pub use record::{ModelRecord, SourceTable};
+pub use reference::{ModelReference, Selector};

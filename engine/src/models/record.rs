@@ -1,0 +1,59 @@
+//! What the registry keeps of one version of a model.
+
+use std::collections::BTreeMap;
+
+use orrery_models::{InputColumn, Iteration, Options, Trial};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::ModelReference;
+
+/// A table that a model was trained on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceTable {
+    /// `catalog.schema.table`, or the path of files.
+    pub name: String,
+    /// Its Delta version; `None` for files.
+    pub version: Option<u64>,
+}
+
+/// One version of a model, as registered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    /// Name, version, file and checksum.
+    pub reference: ModelReference,
+    /// Lower-case type.
+    pub model_type: String,
+    /// The whole statement as it was written, variables replaced.
+    pub statement: String,
+    /// The training query as it was written.
+    pub query: String,
+    /// Options as written.
+    pub options: Options,
+    /// The seed that was used.
+    pub seed: Option<i64>,
+    /// The columns of the training query that scoring needs, before `TRANSFORM`.
+    pub inputs: Vec<InputColumn>,
+    /// What `TRANSFORM` learned, and its select list; `None` without one. Written and read by the planner's preparation.
+    pub preparation: Option<Value>,
+    /// What was read.
+    pub sources: Vec<SourceTable>,
+    /// Measures on the training rows.
+    pub metrics: BTreeMap<String, f64>,
+    /// Every iteration.
+    pub iterations: Vec<Iteration>,
+    /// What was tried.
+    pub trials: Vec<Trial>,
+    /// Training rows.
+    pub rows: u64,
+    /// Size of the file.
+    pub bytes: u64,
+    /// From the statement's begin to the file's end.
+    pub duration_ms: f64,
+    /// One task, or distributed over how many.
+    pub tasks: u32,
+    /// When it was registered, microseconds since 1970 UTC.
+    pub created_at_micros: i64,
+    /// Version of the program.
+    pub engine_version: String,
+}

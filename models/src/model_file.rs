@@ -151,11 +151,14 @@ impl ModelFile {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let damaged = |what: String| ModelError::file(format!("the model file is damaged: {what}"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
-        let text = header.metadata().as_ref().and_then(|m| m.get(METADATA)).ok_or_else(|| damaged("it is no model of Orrery".to_string()))?;
+        let text =
+            header.metadata().as_ref().and_then(|m| m.get(METADATA)).ok_or_else(|| damaged("it is no model of Orrery".to_string()))?;
         let head: Value = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
         let version = head["format_version"].as_u64().ok_or_else(|| damaged("it has no version".to_string()))?;
         if version > FORMAT_VERSION {
-            return Err(ModelError::file(format!("the model file has format {version}; this version of Orrery reads up to {FORMAT_VERSION}")));
+            return Err(ModelError::file(format!(
+                "the model file has format {version}; this version of Orrery reads up to {FORMAT_VERSION}"
+            )));
         }
         let model_type = head["model_type"].as_str().ok_or_else(|| damaged("it has no model type".to_string()))?.to_string();
         let metadata = head["values"].as_object().ok_or_else(|| damaged("it has no values".to_string()))?;

@@ -15,6 +15,8 @@ mod data;
 mod explain_analyze;
 mod faults;
 mod function_reference;
+mod model_pipelines;
+mod model_reference;
 mod orrery;
 mod pipeline;
 mod python;

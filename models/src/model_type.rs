@@ -167,7 +167,7 @@ pub struct Trial {
 }
 
 /// What a model tells of itself, a table each.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ModelTable {
     /// `ML.CENTROIDS`, in standardised units or those of the data.
     Centroids {
@@ -201,6 +201,17 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// Values that cannot be scored.
     fn predict(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>>;
+
+    /// The same, of the columns at `wanted` (indices into [`Model::predicted`], ascending) alone, in that order. Worth its own way where some columns cost
+    /// more than others.
+    ///
+    /// # Errors
+    /// As [`Model::predict`].
+    fn predict_only(&self, columns: &[ArrayRef], wanted: &[usize]) -> Result<Vec<ArrayRef>> {
+        let all = self.predict(columns)?;
+        let column = |index: &usize| all.get(*index).cloned().ok_or_else(|| ModelError::bug(format!("no column {index} is predicted")));
+        wanted.iter().map(column).collect()
+    }
 
     /// The columns that `ML.DETECT_ANOMALIES` adds; empty where the model type has no such notion. A row is anomalous when its score is greater than
     /// [`Model::anomaly_threshold`].

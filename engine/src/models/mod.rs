@@ -2,8 +2,10 @@
 //!
 //! The mathematics is the crate `orrery_models`; here are the registry, training on a backend and scoring within plans.
 
+pub mod cache;
 pub mod record;
 pub mod reference;
+pub mod scoring;
 
 pub use record::{ModelRecord, SourceTable};
 pub use reference::{ModelReference, Selector};

@@ -18,6 +18,7 @@ use orrery_lakehouse::write_codec;
 
 use super::deduplicate::{self, key_hashes, repeated_rows, split_repeated};
 use super::{claimed_size, compressed_files, hot_keys, one_task, salt, sessionize};
+use crate::models::scoring;
 
 /// Begins every payload of ours; no protobuf message starts with these bytes.
 const MAGIC: &[u8] = b"\xffORRERY1";
@@ -88,6 +89,12 @@ impl OperatorCodec {
     }
 }
 
+/// A payload of a function: functions that carry more than their name are those of models.
+fn put(buf: &mut Vec<u8>, payload: &[u8]) {
+    buf.extend_from_slice(MAGIC);
+    buf.extend_from_slice(payload);
+}
+
 impl PhysicalExtensionCodec for OperatorCodec {
     fn try_decode(
         &self,
@@ -119,10 +126,17 @@ impl PhysicalExtensionCodec for OperatorCodec {
     }
 
     fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
+        if let Some(payload) = buf.strip_prefix(MAGIC) {
+            return scoring::decode_scalar(payload).map(Arc::new);
+        }
         self.beneath.try_decode_udf(name, buf)
     }
 
     fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
+        if let Some(payload) = scoring::encode_scalar(node)? {
+            put(buf, &payload);
+            return Ok(());
+        }
         self.beneath.try_encode_udf(node, buf)
     }
 
@@ -148,10 +162,17 @@ impl PhysicalExtensionCodec for OperatorCodec {
     }
 
     fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
+        if let Some(payload) = buf.strip_prefix(MAGIC) {
+            return scoring::evaluate::decode(payload).map(Arc::new);
+        }
         self.beneath.try_decode_udaf(name, buf)
     }
 
     fn try_encode_udaf(&self, node: &AggregateUDF, buf: &mut Vec<u8>) -> Result<()> {
+        if let Some(payload) = scoring::evaluate::encode(node)? {
+            put(buf, &payload);
+            return Ok(());
+        }
         self.beneath.try_encode_udaf(node, buf)
     }
 

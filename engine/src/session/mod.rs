@@ -53,10 +53,11 @@ pub use functions::Function;
 pub use options::SessionOptions;
 pub use progress::{Progress, Reading, Tasks, Tracker};
 pub use system_rows::append_system_rows;
+pub(crate) use runtime::machine_memory_bytes;
 pub use types::sql_type_name;
 
 use crate::dialect::{Variable, Variables};
-use crate::{Error, Result, planner};
+use crate::{Error, Result, models, planner};
 use catalog::Names;
 
 /// One user's session on a warehouse.
@@ -94,6 +95,7 @@ impl Session {
         }
         let runtime = runtime::build(&options)?;
         warehouse.register_with(&runtime);
+        models::cache::process().learn_stores(&warehouse);
         let names = Arc::new(Names::new(warehouse.clone(), &options.catalog));
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(&options.catalog, catalog::DEFAULT_SCHEMA)

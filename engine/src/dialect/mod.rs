@@ -8,6 +8,7 @@ mod check;
 pub(crate) mod durations;
 pub(crate) mod hints;
 mod lexer;
+pub(crate) mod model_names;
 mod name_expressions;
 mod parser;
 mod render;
@@ -21,6 +22,7 @@ pub(crate) mod window_tables;
 mod tests;
 
 pub use lexer::{StatementText, split};
+pub use model_names::ModelName;
 pub use parser::parse;
 pub(crate) use parser::{normalize, to_name};
 pub use sql_dialect::OrreryDialect;

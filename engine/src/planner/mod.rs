@@ -18,6 +18,7 @@ pub mod key_session_ids;
 mod narrow_columns;
 pub mod number_distinct_on_rows;
 pub mod options;
+pub mod plan_model_functions;
 pub mod plan_window_tables;
 pub mod read_totals_first;
 mod read_twice;
@@ -42,6 +43,8 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 pub use tune::tune;
 
+use crate::models::scoring;
+
 /// The type of analyzer rules as a session holds them.
 type AnalysisRule = Arc<dyn AnalyzerRule + Send + Sync>;
 /// The type of logical rules as a session holds them.
@@ -56,6 +59,7 @@ type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().extend(orrery_udfs::scalar_functions());
     builder.scalar_functions().get_or_insert_default().extend(time_windows::markers::functions());
+    builder.scalar_functions().get_or_insert_default().push(scoring::predict_call::function());
     builder.aggregate_functions().get_or_insert_default().extend(orrery_udfs::aggregate_functions());
     builder.aggregate_functions().get_or_insert_default().push(count_distinct_roughly::approx_distinct());
     builder.window_functions().get_or_insert_default().extend(orrery_udfs::window_functions());
@@ -64,6 +68,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .with_config(tune(config))
         .with_relation_planners(vec![
             Arc::new(plan_window_tables::PlanWindowTables::default()),
+            Arc::new(plan_model_functions::PlanModelFunctions::default()),
             Arc::new(hints::plan_marks::PlanMarks::default()),
         ])
         .with_query_planner(Arc::new(hints::plan_nodes::HintedQueryPlanner::default()))

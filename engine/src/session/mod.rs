@@ -53,6 +53,7 @@ pub use functions::Function;
 pub use options::SessionOptions;
 pub use progress::{Progress, Reading, Tasks, Tracker};
 pub use system_rows::append_system_rows;
+pub(crate) use system_rows::SYSTEM;
 pub use types::sql_type_name;
 
 use crate::dialect::{Variable, Variables};

@@ -6,9 +6,11 @@ pub mod cache;
 pub(crate) mod errors;
 pub mod record;
 pub mod reference;
+pub mod registry;
 pub(crate) mod resolved;
 pub mod scoring;
 pub(crate) mod training_spec;
 
 pub use record::{ModelRecord, SourceTable};
 pub use reference::{ModelReference, Selector};
+pub use registry::Registry;

@@ -1,11 +1,12 @@
 //! What a training needs beside the plan of its rows.
 
 use orrery_models::{InputColumn, Options};
+use serde::{Deserialize, Serialize};
 
 use super::ModelReference;
 
 /// A training, as the statement asked for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TrainingSpec {
     /// Lower-case name of the model type.
     pub model_type: String,

@@ -17,6 +17,7 @@ mod file_listing;
 mod files;
 mod functions;
 mod insert;
+mod named_models;
 mod namespaces;
 mod options;
 mod physical;
@@ -54,6 +55,7 @@ pub use options::SessionOptions;
 pub use progress::{Progress, Reading, Tasks, Tracker};
 pub use system_rows::append_system_rows;
 pub(crate) use runtime::machine_memory_bytes;
+pub(crate) use system_rows::SYSTEM;
 pub use types::sql_type_name;
 
 use crate::dialect::{Variable, Variables};

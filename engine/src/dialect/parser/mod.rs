@@ -3,6 +3,7 @@
 
 mod create;
 mod look;
+mod models;
 mod pieces;
 mod upkeep;
 
@@ -72,6 +73,8 @@ impl StatementParser<'_> {
             "ASSERT" => self.assert(),
             "COPY" => self.copy(),
             "VACUUM" => self.vacuum(),
+            "ALTER" => self.alter(),
+            "EXPORT" => self.export(),
             _ => self.refuse(&first),
         }
     }
@@ -82,7 +85,7 @@ impl StatementParser<'_> {
         match self.sql.parse_statement() {
             Ok(_) => Err(Error::unsupported(format!("the statement {}", self.leading_words()), position)),
             Err(_) => Err(Error::sql(format!("'{}' does not begin a statement that Orrery knows", first.token)).at(position).hint(
-                "statements begin with SELECT, WITH, CREATE, INSERT, DROP, SET, USE, SHOW, DESCRIBE, EXPLAIN, CACHE, SUMMARIZE, ASSERT, COPY or VACUUM",
+                "statements begin with SELECT, WITH, CREATE, ALTER, INSERT, DROP, SET, USE, SHOW, DESCRIBE, EXPLAIN, CACHE, SUMMARIZE, ASSERT, COPY, EXPORT or VACUUM",
             )),
         }
     }

@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod inputs;
 pub mod predict;
 pub mod predict_call;
+pub mod recommend;
 pub mod tables;
 
 use std::fmt;
@@ -27,6 +28,7 @@ use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUD
 use orrery_models::{Model, ModelTable};
 use serde::{Deserialize, Serialize};
 
+use self::recommend::Recommend;
 use super::{ModelReference, cache};
 use crate::Error;
 
@@ -100,6 +102,10 @@ pub enum Task {
     Anomalies(Vec<usize>),
     /// A table about the model, as a list.
     Table(ModelTable),
+    /// The best of the other side for ids.
+    Recommend(Recommend),
+    /// The same for ranges of the model's own ids.
+    RecommendBlock(Recommend),
 }
 
 impl Task {
@@ -109,6 +115,7 @@ impl Task {
             Self::PredictValue => "ml_predict_value",
             Self::Anomalies(_) => "ml_anomalies",
             Self::Table(_) => "ml_table",
+            Self::Recommend(_) | Self::RecommendBlock(_) => "ml_recommend",
         }
     }
 }
@@ -180,6 +187,8 @@ impl ScalarUDFImpl for ModelFunction {
             Task::Predict(wanted) => predict::columns(model.as_ref(), &columns, wanted, &self.returns)?,
             Task::PredictValue => predict::value(model.as_ref(), &columns, &self.returns)?,
             Task::Anomalies(wanted) => anomalies::columns(model.as_ref(), &columns, wanted, &self.returns)?,
+            Task::Recommend(what) => recommend::for_ids(model.as_ref(), what, &columns)?,
+            Task::RecommendBlock(what) => recommend::for_blocks(model.as_ref(), what, &columns)?,
             Task::Table(table) => tables::rows(model.as_ref(), *table, args.number_rows)?,
         };
         if computed.data_type() != &self.returns {

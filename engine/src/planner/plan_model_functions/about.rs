@@ -19,7 +19,8 @@ use super::values;
 use crate::Error;
 use crate::models::scoring::tables;
 
-const ROWS: &str = "__rows";
+/// The column of lists that become rows.
+pub(super) const ROWS: &str = "__rows";
 
 pub(super) fn centroids(call: &Call, _: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
     let standardize = call.options.bool("standardize").unwrap_or(false);

@@ -15,6 +15,7 @@ mod call;
 mod evaluate;
 mod features;
 mod predict;
+mod recommend;
 mod values;
 
 use datafusion::common::Result;
@@ -76,6 +77,17 @@ const KEEP_COLUMNS: &[OptionSpec] = &[OptionSpec {
     about: "Whether the columns of the rows are kept beside those that are predicted.",
 }];
 
+const RECOMMENDATIONS: &[OptionSpec] = &[
+    OptionSpec { name: "top_k", kind: OptionKind::Int(1, 1_000_000), default: Some("10"), about: "How many are recommended at most." },
+    OptionSpec {
+        name: "exclude_seen",
+        kind: OptionKind::Bool,
+        default: Some("FALSE"),
+        about: "Whether pairs that the model was trained on are left out.",
+    },
+    OptionSpec { name: "for_items", kind: OptionKind::Bool, default: Some("FALSE"), about: "Users for items instead of items for users." },
+];
+
 /// Every function, in the order of the documentation.
 const FUNCTIONS: &[Function] = &[
     Function {
@@ -98,6 +110,13 @@ const FUNCTIONS: &[Function] = &[
         rows: Rows::Needed,
         options: CONTAMINATION,
         plan: anomalies::plan,
+    },
+    Function {
+        name: "recommend",
+        form: "ML.RECOMMEND(MODEL m [, {TABLE t | (query)}] [, STRUCT(10 AS top_k, FALSE AS exclude_seen, FALSE AS for_items)])",
+        rows: Rows::Optional,
+        options: RECOMMENDATIONS,
+        plan: recommend::plan,
     },
     Function {
         name: "centroids",

@@ -1,12 +1,12 @@
 //! `ML.PREDICT`: what the model predicts of every row, before the row's own columns.
 
-use datafusion::common::Result;
+use datafusion::common::{Column, Result};
 use datafusion::logical_expr::planner::RelationPlannerContext;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 
 use super::call::Call;
 use super::features::{Features, check_new};
-use crate::models::scoring::predict;
+use crate::models::scoring::{predict, recommend};
 use crate::planner::time_windows::columns;
 
 pub(super) fn plan(call: &Call, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
@@ -22,5 +22,14 @@ pub(super) fn plan(call: &Call, context: &mut dyn RelationPlannerContext) -> Res
     });
     let predicted = predicted.collect::<Result<Vec<_>>>()?;
     let kept = if keeps { columns(rows.schema()) } else { Vec::new() };
-    LogicalPlanBuilder::from(rows).project(predicted.into_iter().chain(kept))?.build()
+    let scored = LogicalPlanBuilder::from(rows).project(predicted.into_iter().chain(kept))?;
+    if recommend::factorization(&call.scorer)?.is_none_or(|model| !model.drops_unknown()) {
+        return scored.build();
+    }
+    // Pairs of which one was not trained on.
+    let unknown = fields.iter().map(|field| Expr::Column(Column::from_name(field.name())).is_not_null());
+    match unknown.reduce(Expr::and) {
+        Some(known) => scored.filter(known)?.build(),
+        None => scored.build(),
+    }
 }

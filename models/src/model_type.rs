@@ -202,14 +202,13 @@ pub trait Model: Send + Sync {
     /// Values that cannot be scored.
     fn predict(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>>;
 
-    /// The same, of the columns at `wanted` (indices into [`Model::predicted`], ascending) alone, in that order. Worth its own way where some columns cost
-    /// more than others.
+    /// Scores rows for some of the columns of [`Model::predicted`] only, by index and in that order: what nobody asks for need not be computed.
     ///
     /// # Errors
-    /// As [`Model::predict`].
+    /// As [`Model::predict`]; an index that is none.
     fn predict_only(&self, columns: &[ArrayRef], wanted: &[usize]) -> Result<Vec<ArrayRef>> {
         let all = self.predict(columns)?;
-        let column = |index: &usize| all.get(*index).cloned().ok_or_else(|| ModelError::bug(format!("no column {index} is predicted")));
+        let column = |i: &usize| all.get(*i).cloned().ok_or_else(|| ModelError::bug(format!("{} predicts no column {i}", self.model_type())));
         wanted.iter().map(column).collect()
     }
 

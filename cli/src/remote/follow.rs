@@ -261,6 +261,12 @@ fn progress(message: &ProgressMessage) -> Progress {
             stages_done: tasks.stages_done,
             stages_total: tasks.stages_total,
         }),
+        training: message.training.map(|training| TrainingProgress {
+            iterations: training.iterations,
+            iterations_total: training.iterations_total,
+            loss: training.loss,
+            elapsed: Duration::from_millis(training.elapsed_ms),
+        }),
     }
 }
 

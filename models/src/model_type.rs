@@ -180,6 +180,8 @@ pub enum ModelTable {
     PrincipalComponents,
     /// `ML.PRINCIPAL_COMPONENTS_INFO`.
     PrincipalComponentsInfo,
+    /// `ML.FEATURE_INFO`: what the features of the training rows looked like.
+    FeatureInfo,
 }
 
 /// A trained model.

@@ -303,3 +303,85 @@ async fn fetch(store: &dyn ObjectStore, path: &Path, reference: &ModelReference)
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::scoring::testing::{model, stored};
+    use std::sync::atomic::AtomicUsize;
+
+    #[tokio::test]
+    async fn a_model_is_loaded_once_however_many_ask() {
+        static OPENED: AtomicUsize = AtomicUsize::new(0);
+        let open: OpenModel = |file| {
+            OPENED.fetch_add(1, Ordering::Relaxed);
+            // Long enough for all to ask while it is loaded.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            of_its_type(file)
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, reference) = (ModelCache::opening_with(usize::MAX, open), stored(dir.path(), 0.0));
+        cache.prime(&reference);
+        let loads = (0..8).map(|_| {
+            let (cache, reference) = (cache.clone(), reference.clone());
+            tokio::task::spawn_blocking(move || cache.load_blocking(&reference).unwrap())
+        });
+        let models: Vec<_> = futures::future::join_all(loads).await.into_iter().map(Result::unwrap).collect();
+        let last = cache.load(&reference).await.unwrap();
+        assert!(models.iter().all(|model| Arc::ptr_eq(model, &last)));
+        assert_eq!(OPENED.load(Ordering::Relaxed), 1);
+        assert_eq!(cache.bytes(), last.bytes());
+    }
+
+    #[tokio::test]
+    async fn the_least_recently_used_is_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b, c] = [0.0, 1.0, 2.0].map(|shift| stored(dir.path(), shift));
+        let cache = ModelCache::with_budget(2 * model(0.0).bytes());
+        for reference in [&a, &b, &a, &c] {
+            cache.load(reference).await.unwrap();
+        }
+        assert_eq!([&a, &b, &c].map(|reference| cache.holds(reference)), [true, false, true]);
+        assert_eq!(cache.bytes(), 2 * model(0.0).bytes());
+        // One that is larger than the budget is kept until the next one comes.
+        cache.set_budget(1);
+        cache.load(&b).await.unwrap();
+        assert_eq!([&a, &b, &c].map(|reference| cache.holds(reference)), [false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn damage_is_told_and_not_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, reference) = (ModelCache::with_budget(usize::MAX), stored(dir.path(), 0.0));
+        let path = Url::parse(&reference.url).unwrap().to_file_path().unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        let last = damaged.len() - 1;
+        damaged[last] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        let error = Error::from(cache.load(&reference).await.err().unwrap());
+        assert_eq!(error.blame, Blame::Storage);
+        for part in [reference.url.as_str(), reference.checksum.as_str(), &model_file::checksum(&damaged), "dev.default.m version 1"] {
+            assert!(error.message.contains(part), "{}", error.message);
+        }
+        std::fs::remove_file(&path).unwrap();
+        let error = Error::from(cache.load_blocking(&reference).err().unwrap());
+        assert!(error.message.contains("is missing"), "{}", error.message);
+        std::fs::write(&path, &whole).unwrap();
+        assert!(cache.load(&reference).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_the_store_does_not_answer_may_pass() {
+        let reference = ModelReference {
+            name: "dev.default.m".into(),
+            version: 1,
+            url: "ftp://nowhere/m.safetensors".into(),
+            checksum: "00".into(),
+        };
+        let error = ModelCache::with_budget(1).load(&reference).await.err().unwrap();
+        assert!(!matches!(DataFusionError::from(error), DataFusionError::IoError(_)));
+        let passing = LoadError { error: Arc::new(Error::new(Blame::Storage, "timed out")), may_pass: true };
+        assert!(matches!(DataFusionError::from(passing), DataFusionError::IoError(_)));
+    }
+}

@@ -15,6 +15,7 @@ pub mod join_across_tasks;
 pub mod keep_constant_rows_in_memory;
 mod keep_first_row;
 pub mod key_session_ids;
+pub mod merge_predictions;
 mod narrow_columns;
 pub mod number_distinct_on_rows;
 pub mod options;
@@ -109,6 +110,8 @@ pub fn logical_rules() -> Vec<LogicalRule> {
     let ours: [LogicalRule; 2] =
         [Arc::new(count_nulls_of_not_in::CountNullsOfNotIn::default()), Arc::new(read_totals_first::ReadTotalsFirst::default())];
     rules.splice(decorrelated..decorrelated, ours);
+    // Where columns that nobody reads are gone.
+    rules.push(Arc::new(merge_predictions::MergePredictions::default()));
     // Last: what it writes is not meant to be simplified any more.
     rules.push(Arc::new(read_utc_without_zone::ReadUtcWithoutZone::default()));
     rules

@@ -50,6 +50,11 @@ impl Scorer {
     /// A model that begins to be loaded now.
     pub fn primed(reference: ModelReference) -> Self {
         cache::process().prime(&reference);
+        Self::later(reference)
+    }
+
+    /// A model that is loaded when it is first asked for.
+    pub fn later(reference: ModelReference) -> Self {
         Self { reference, model: Arc::default() }
     }
 
@@ -240,3 +245,8 @@ fn from_bytes<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T> {
 fn of_model(error: orrery_models::ModelError) -> datafusion::common::DataFusionError {
     Error::from(error).into()
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

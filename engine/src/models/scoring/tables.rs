@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, LargeListArray, RecordBatch, StructArray};
+use arrow::array::{Array as _, ArrayRef, LargeListArray, RecordBatch, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, SchemaRef};

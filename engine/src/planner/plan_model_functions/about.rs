@@ -7,7 +7,7 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion::common::{Column, Result};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::planner::RelationPlannerContext;
@@ -39,13 +39,17 @@ pub(super) fn principal_components_info(call: &Call, _: &mut dyn RelationPlanner
     table(call, ModelTable::PrincipalComponentsInfo, "pca")
 }
 
-/// The rows come out of the model where the plan runs, so that a plan is small however large the model is.
 fn table(call: &Call, table: ModelTable, having: &str) -> Result<LogicalPlan> {
     let Some(schema) = tables::schema(&call.scorer, table)? else { return Err(call.lacking(having).into()) };
+    out_of_model(call, table, &schema)
+}
+
+/// The rows come out of the model where the plan runs, so that a plan is small however large the model is.
+fn out_of_model(call: &Call, table: ModelTable, schema: &SchemaRef) -> Result<LogicalPlan> {
     let leaf = LogicalPlanBuilder::values(vec![vec![lit(0_i64)]])?;
     let block = Expr::Column(leaf.schema().columns().remove(0));
-    let rows = tables::call(&call.scorer, table, &schema, block).alias(ROWS);
-    unnested(leaf.project([rows])?, &schema)
+    let rows = tables::call(&call.scorer, table, schema, block).alias(ROWS);
+    unnested(leaf.project([rows])?, schema)
 }
 
 /// The rows of a column of lists of structs.
@@ -134,9 +138,14 @@ fn by_name(trials: &[Trial], of: fn(&Trial) -> &std::collections::BTreeMap<Strin
     Ok(Arc::new(StructArray::try_new(fields, columns, None)?))
 }
 
+/// The model's own table; of a model type that keeps no statistics, the names of the columns that it was trained on.
 pub(super) fn feature_info(call: &Call, _: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+    if let Some(schema) = tables::schema(&call.scorer, ModelTable::FeatureInfo)? {
+        return out_of_model(call, ModelTable::FeatureInfo, &schema);
+    }
     let inputs = &call.record.inputs;
     let nothing = || new_null_array(&DataType::Float64, inputs.len());
+    let no_count = || new_null_array(&DataType::Int64, inputs.len());
     rows_of(vec![
         ("input", text(inputs.iter().map(|input| Some(input.name.clone())).collect())),
         ("min", nothing()),
@@ -144,8 +153,8 @@ pub(super) fn feature_info(call: &Call, _: &mut dyn RelationPlannerContext) -> R
         ("mean", nothing()),
         ("median", nothing()),
         ("stddev", nothing()),
-        ("category_count", new_null_array(&DataType::Int64, inputs.len())),
-        ("null_count", new_null_array(&DataType::Int64, inputs.len())),
-        ("dimension", new_null_array(&DataType::Int64, inputs.len())),
+        ("category_count", no_count()),
+        ("null_count", no_count()),
+        ("dimension", no_count()),
     ])
 }

@@ -13,7 +13,7 @@ use orrery_models::{OptionValue, Options};
 use super::{Function, Rows, shown};
 use crate::dialect::{normalize, window_tables};
 use crate::models::scoring::Scorer;
-use crate::models::{ModelRecord, cache, errors, resolved};
+use crate::models::{ModelRecord, errors, resolved};
 use crate::{Error, Position};
 
 /// See the module documentation.
@@ -58,8 +58,7 @@ impl Call {
         if rows.is_none() && function.rows == Rows::Needed {
             return Err(wrong(format!("{} is called without rows", shown(function)), None));
         }
-        let model = cache::process().load_blocking(&record.reference).map_err(|e| e.at(place))?;
-        let scorer = Scorer::of(record.reference.clone(), model);
+        let scorer = Scorer::later(record.reference.clone());
         Ok(Self { function, place, record, scorer, rows, options: options.unwrap_or_default() })
     }
 

@@ -8,15 +8,18 @@ mod bytes_read;
 mod cache;
 mod catalog;
 mod compute_once;
+mod create_model;
 mod csv_headers;
 mod describe;
 mod diagnose;
 mod execute;
 mod explain;
+mod export;
 mod file_listing;
 mod files;
 mod functions;
 mod insert;
+mod models;
 mod named_models;
 mod namespaces;
 mod options;
@@ -55,13 +58,13 @@ pub use functions::Function;
 pub use options::SessionOptions;
 pub use crate::models::live::TrainingProgress;
 pub use progress::{Progress, Reading, Tasks, Tracker};
-pub use system_rows::append_system_rows;
 pub(crate) use runtime::machine_memory_bytes;
 pub(crate) use system_rows::SYSTEM;
+pub use system_rows::append_system_rows;
 pub use types::sql_type_name;
 
 use crate::dialect::{Variable, Variables};
-use crate::{Error, Result, models, planner};
+use crate::{Error, Result, planner};
 use catalog::Names;
 
 /// One user's session on a warehouse.
@@ -99,7 +102,7 @@ impl Session {
         }
         let runtime = runtime::build(&options)?;
         warehouse.register_with(&runtime);
-        models::cache::process().learn_stores(&warehouse);
+        crate::models::cache::process().learn_stores(&warehouse);
         let names = Arc::new(Names::new(warehouse.clone(), &options.catalog));
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(&options.catalog, catalog::DEFAULT_SCHEMA)

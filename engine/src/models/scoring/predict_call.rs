@@ -3,7 +3,7 @@
 //! The name has become a [record](super::super::resolved) before planning. The optimizer takes the struct apart, so that only the columns that are needed
 //! are read; where it does not, as over constants, the call does the same itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _};
 use arrow::compute::{cast, is_null, nullif};
@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Documentation, Expr, ExprSchemable as _, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, DocSection, Documentation, Expr, ExprSchemable as _, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility, cast as cast_expr,
 };
 use orrery_models::InputColumn;
@@ -27,6 +27,7 @@ pub fn function() -> Arc<ScalarUDF> {
 
 /// Its name.
 pub const NAME: &str = "predict";
+const SECTION: DocSection = DocSection { include: true, label: "Model Functions", description: None };
 /// How it is called.
 pub const FORM: &str = "predict('model@alias', STRUCT(a AS first_input, b AS second_input))";
 
@@ -142,6 +143,14 @@ impl ScalarUDFImpl for PredictCall {
     }
 
     fn documentation(&self) -> Option<&Documentation> {
-        None
+        static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+            let description = "What a model predicts of a row: the cluster of a kmeans model, the rating of a matrix factorization, the coordinates of a \
+                PCA as a list. NULL where the model says so.";
+            Documentation::builder(SECTION, description, FORM)
+                .with_argument("model", "The name of a model in quotes, with `@alias` or `VERSION n` if it is not the newest version")
+                .with_argument("features", "A STRUCT with a field for each input of the model, found by name; more fields do not matter")
+                .build()
+        });
+        Some(&DOCUMENTATION)
     }
 }

@@ -8,6 +8,7 @@ mod check;
 pub(crate) mod durations;
 pub(crate) mod hints;
 mod lexer;
+mod ml_calls;
 mod name_expressions;
 mod parser;
 mod render;

@@ -17,6 +17,7 @@ mod file_listing;
 mod files;
 mod functions;
 mod insert;
+mod learn_preparation;
 mod namespaces;
 mod options;
 mod physical;

@@ -18,7 +18,7 @@ use super::name_expressions::name_expressions;
 use super::render::render;
 use super::sql_dialect::OrreryDialect;
 use super::statement::*;
-use super::{window_calls, window_tables};
+use super::{ml_calls, window_calls, window_tables};
 use crate::{Error, Position, Result};
 
 /// How deep expressions and subqueries may nest before the parser refuses them.
@@ -229,6 +229,7 @@ impl StatementParser<'_> {
 /// What sqlparser's tree says in several ways, or in ways that DataFusion does not know, is brought into one that it knows.
 fn rewrite_query(query: &mut Query) -> Result<()> {
     window_tables::resolve(query);
+    ml_calls::resolve(query)?;
     window_calls::resolve(query)?;
     name_expressions(query);
     Ok(())

@@ -11,6 +11,7 @@
 
 pub mod anomalies;
 pub mod evaluate;
+pub mod features;
 pub mod inputs;
 pub mod predict;
 pub mod predict_call;

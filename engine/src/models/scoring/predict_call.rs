@@ -5,20 +5,25 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _};
-use arrow::compute::{cast, is_null, nullif};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields};
-use datafusion::common::{Result, ScalarValue};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StructArray};
+use arrow::compute::{is_null, nullif};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
+use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DFSchemaRef, Result, ScalarValue};
+use datafusion::functions::core::expr_fn::get_field;
+use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, DocSection, Documentation, Expr, ExprSchemable as _, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility, cast as cast_expr,
+    ColumnarValue, DocSection, Documentation, Expr, ExprSchemable as _, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility, cast,
 };
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::create_physical_expr;
 use orrery_models::InputColumn;
 
-use super::{Scorer, inputs, predict};
-use crate::models::{cache, resolved};
-use crate::{Error, models::ModelRecord};
+use super::{Scorer, features, inputs, predict};
+use crate::Error;
+use crate::models::{ModelRecord, cache, resolved};
 
 /// The function as sessions know it.
 pub fn function() -> Arc<ScalarUDF> {
@@ -36,39 +41,76 @@ struct PredictCall {
     signature: Signature,
 }
 
-/// A model with the features that it takes.
+/// A model with its inputs as expressions over the fields of a struct.
 struct Called {
     scorer: Scorer,
-    inputs: Vec<InputColumn>,
-    places: Vec<usize>,
+    fields: DFSchemaRef,
+    args: Vec<Expr>,
 }
 
 impl Called {
     fn of(model: Option<&ScalarValue>, features: &DataType) -> Result<Self> {
         let text = model.and_then(|value| value.try_as_str().flatten());
-        let record = text.and_then(resolved::from_text).ok_or_else(|| wrong("the first argument of predict() is the name of a model in quotes"))?;
-        let DataType::Struct(fields) = features else { return Err(wrong("the second argument of predict() is a STRUCT of the model's inputs").into()) };
-        Self::new(&record, fields)
+        let record = text.and_then(resolved::from_text);
+        let Some(record) = record else { return Err(wrong("the first argument of predict() is the name of a model in quotes").into()) };
+        match features {
+            DataType::Struct(fields) => Self::new(&record, fields),
+            _ => Err(wrong("the second argument of predict() is a STRUCT of the model's inputs").into()),
+        }
     }
 
     fn new(record: &ModelRecord, fields: &Fields) -> Result<Self> {
-        if record.preparation.is_some() {
-            let problem = format!("predict() with a model that has a TRANSFORM, as {}, is not supported", record.reference);
-            return Err(Error::sql(problem).hint("SELECT … FROM ML.PREDICT(MODEL …, (SELECT …))").into());
-        }
+        const GIVEN: &str = "the STRUCT of predict() has";
         let model = cache::process().load_blocking(&record.reference)?;
+        let schema: DFSchemaRef = Arc::new(DFSchema::try_from(Schema::new(fields.clone()))?);
+        let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::clone(&schema)).build());
+        let (mut names, mut exprs) = (Vec::new(), Vec::new());
+        for (field, expr) in features::offered(record, &schema, GIVEN)? {
+            names.push(field);
+            exprs.push(simplifier.coerce(expr, &schema)?);
+        }
         let inputs = model.inputs().to_vec();
-        let places = inputs::places(&inputs, fields, &record.reference, "the STRUCT of predict() has")?;
-        Ok(Self { scorer: Scorer::of(record.reference.clone(), model), inputs, places })
+        let places = inputs::places(&inputs, &names, &record.reference, GIVEN)?;
+        let arg = |(input, place): (&InputColumn, usize)| {
+            let expr = exprs[place].clone();
+            if *names[place].data_type() == input.data_type { expr } else { cast(expr, input.data_type.clone()) }
+        };
+        let args = inputs.iter().zip(places).map(arg).collect();
+        Ok(Self { scorer: Scorer::of(record.reference.clone(), model), fields: schema, args })
     }
 
     /// The call without the struct.
-    fn expanded(&self, features: &Expr, fields: &Fields) -> Result<Expr> {
-        let feature = |(input, place): (&InputColumn, &usize)| {
-            let (value, found) = (field_of(features, fields, *place), fields[*place].data_type());
-            if *found == input.data_type { value } else { cast_expr(value, input.data_type.clone()) }
+    fn expanded(&self, features: &Expr) -> Result<Expr> {
+        let field = |part: Expr| {
+            let place = match &part {
+                Expr::Column(column) => self.fields.maybe_index_of_column(column),
+                _ => None,
+            };
+            Ok(match place {
+                Some(place) => Transformed::new(field_of(features, self.fields.field(place).name(), place), true, TreeNodeRecursion::Jump),
+                None => Transformed::no(part),
+            })
         };
-        predict::value_call(&self.scorer, self.inputs.iter().zip(&self.places).map(feature).collect())
+        let args = self.args.iter().map(|arg| arg.clone().transform_down(field).data()).collect::<Result<_>>()?;
+        predict::value_call(&self.scorer, args)
+    }
+
+    /// The values of rows that are here.
+    fn value(&self, features: &StructArray, returns: &DataType) -> Result<ArrayRef> {
+        // Where the struct is null, so are its fields.
+        let columns = features.columns().iter().map(|column| match features.nulls() {
+            Some(_) => Ok(nullif(column, &is_null(features)?)?),
+            None => Ok(Arc::clone(column)),
+        });
+        let nullable = self.fields.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
+        let batch = RecordBatch::try_new(schema, columns.collect::<Result<_>>()?)?;
+        let arg = |arg: &Expr| {
+            let expr = create_physical_expr(arg, &self.fields, &ExecutionProps::new())?;
+            expr.evaluate(&batch)?.into_array(batch.num_rows())
+        };
+        let columns = self.args.iter().map(arg).collect::<Result<Vec<_>>>()?;
+        predict::value(self.scorer.model()?.as_ref(), &columns, returns)
     }
 }
 
@@ -77,18 +119,13 @@ fn wrong(what: &str) -> Error {
 }
 
 /// A field of a struct: what the struct is made of where that is written, else the field.
-fn field_of(features: &Expr, fields: &Fields, place: usize) -> Expr {
-    if let Expr::ScalarFunction(call) = features {
-        let made_of = match call.func.name() {
-            "named_struct" => call.args.get(2 * place + 1),
-            "struct" => call.args.get(place),
-            _ => None,
-        };
-        if let Some(made_of) = made_of {
-            return made_of.clone();
-        }
-    }
-    datafusion::functions::core::expr_fn::get_field(features.clone(), fields[place].name().as_str())
+fn field_of(features: &Expr, name: &str, place: usize) -> Expr {
+    let made_of = match features {
+        Expr::ScalarFunction(call) if call.func.name() == "named_struct" => call.args.get(2 * place + 1),
+        Expr::ScalarFunction(call) if call.func.name() == "struct" => call.args.get(place),
+        _ => None,
+    };
+    made_of.cloned().unwrap_or_else(|| get_field(features.clone(), name))
 }
 
 impl ScalarUDFImpl for PredictCall {
@@ -114,12 +151,8 @@ impl ScalarUDFImpl for PredictCall {
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
         let [Expr::Literal(model, _), features] = args.as_slice() else { return Ok(ExprSimplifyResult::Original(args)) };
-        let found = features.get_type(info.schema().as_ref())?;
-        let called = Called::of(Some(model), &found)?;
-        match &found {
-            DataType::Struct(fields) => Ok(ExprSimplifyResult::Simplified(called.expanded(features, fields)?)),
-            _ => Ok(ExprSimplifyResult::Original(args)),
-        }
+        let called = Called::of(Some(model), &features.get_type(info.schema().as_ref())?)?;
+        Ok(ExprSimplifyResult::Simplified(called.expanded(features)?))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -128,18 +161,7 @@ impl ScalarUDFImpl for PredictCall {
         };
         let called = Called::of(Some(model), &features.data_type())?;
         let features = features.to_array(args.number_rows)?;
-        let features = features.as_struct();
-        let column = |(input, place): (&InputColumn, &usize)| -> Result<ArrayRef> {
-            // Where the struct is null, so are its fields.
-            let column = match features.nulls() {
-                Some(_) => nullif(features.column(*place), &is_null(features)?)?,
-                None => Arc::clone(features.column(*place)),
-            };
-            Ok(cast(&column, &input.data_type)?)
-        };
-        let columns = called.inputs.iter().zip(&called.places).map(column).collect::<Result<Vec<_>>>()?;
-        let value = predict::value(called.scorer.model()?.as_ref(), &columns, args.return_field.data_type())?;
-        Ok(ColumnarValue::Array(value))
+        Ok(ColumnarValue::Array(called.value(features.as_struct(), args.return_field.data_type())?))
     }
 
     fn documentation(&self) -> Option<&Documentation> {

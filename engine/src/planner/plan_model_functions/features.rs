@@ -1,7 +1,5 @@
 //! Rows → the inputs of a model: found by name, prepared as the model has learnt, and cast to the types that it was trained on.
 
-use std::sync::Arc;
-
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan, cast};
@@ -9,7 +7,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, cast};
 use super::call::Call;
 use super::shown;
 use crate::Error;
-use crate::models::scoring::inputs;
+use crate::models::scoring::{features, inputs};
 
 /// Columns that rows offer to a model.
 pub(super) struct Features {
@@ -18,18 +16,15 @@ pub(super) struct Features {
 }
 
 impl Features {
-    /// The columns of rows, prepared.
+    /// The columns of rows, as the model's `TRANSFORM` prepares them if it has one.
     ///
     /// # Errors
-    /// A model with a preparation that the rows do not fit.
+    /// A column that the preparation needs and the rows do not have, or whose type does not fit.
     pub fn of(call: &Call, rows: &LogicalPlan) -> Result<Self> {
-        if call.record.preparation.is_some() {
-            let problem = format!("{} of a model with TRANSFORM, as {}, is not supported", shown(call.function), call.record.reference);
-            return Err(Error::sql(problem).at(call.place).into());
-        }
-        let schema = rows.schema();
-        let fields = schema.fields().iter().map(Arc::clone).collect();
-        Ok(Self { fields, exprs: schema.columns().into_iter().map(Expr::Column).collect() })
+        let given = format!("the rows of {} have", shown(call.function));
+        let offered = features::offered(&call.record, rows.schema(), &given).map_err(|e| Error::from(e).at(call.place))?;
+        let (fields, exprs) = offered.into_iter().unzip();
+        Ok(Self { fields, exprs })
     }
 
     /// The model's inputs in its order and types.

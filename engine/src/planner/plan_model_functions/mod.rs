@@ -16,6 +16,7 @@ mod evaluate;
 mod features;
 mod predict;
 mod recommend;
+mod transform;
 mod values;
 
 use datafusion::common::Result;
@@ -117,6 +118,13 @@ const FUNCTIONS: &[Function] = &[
         rows: Rows::Optional,
         options: RECOMMENDATIONS,
         plan: recommend::plan,
+    },
+    Function {
+        name: "transform",
+        form: "ML.TRANSFORM(MODEL m, {TABLE t | (query)})",
+        rows: Rows::Needed,
+        options: &[],
+        plan: transform::plan,
     },
     Function {
         name: "centroids",

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use datafusion::common::{Column, Result, UnnestOptions};
+use datafusion::common::{Column, NullHandling, Result, UnnestOptions};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::planner::RelationPlannerContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Union, lit};
@@ -55,7 +55,7 @@ fn for_rows(call: &Call, model: &MatrixFactorizationModel, what: Recommend, rows
     let Some(id) = id else { return Err(call.error("ML.RECOMMEND has no column of ids").into()) };
     let id_column = Expr::Column(Column::from_name(ID));
     let best = recommend::of_ids(&call.scorer, model, what, id_column.clone()).alias(ROWS);
-    let keep_no_empty = UnnestOptions { preserve_nulls: false, ..UnnestOptions::default() };
+    let keep_no_empty = UnnestOptions { null_handling: NullHandling::Drop, ..UnnestOptions::default() };
     let lists = LogicalPlanBuilder::from(rows.clone()).project([id.alias(ID)])?.project([id_column.clone(), best])?;
     let pair = Expr::Column(Column::from_name(ROWS));
     let columns = recommend::fields(model).into_iter().enumerate().map(|(place, field)| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use datafusion::catalog::TableProvider;
-use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
@@ -53,9 +53,10 @@ impl Session {
             return Ok(outcome);
         }
         let statement = self.statement_text(text)?;
+        let run_id = self.model_run_id();
         let token = self.cancellation();
         let trained = async {
-            let planned = self.plan_model(create, model_type, tracker).await?;
+            let planned = self.plan_model(create, model_type, &run_id, tracker).await?;
             if mode == Mode::Check {
                 self.physical(&planned.plan).await?;
                 return Ok((planned, None));
@@ -72,7 +73,6 @@ impl Session {
         match trained {
             Ok((_, None)) => Ok(Outcome::Done(format!("would train {name}"))),
             Ok((planned, Some((trained, tasks)))) => {
-                let run_id = planned.spec.run_id.clone();
                 let registered = self.register_model(create, planned, trained, tasks, &statement, begin).await;
                 match registered {
                     Ok(outcome) => Ok(outcome),
@@ -84,7 +84,7 @@ impl Session {
             }
             Err(error) => {
                 if mode == Mode::Run {
-                    self.note_failure(&name, model_type, &self.model_run_id(), &statement, begin, &error).await;
+                    self.note_failure(&name, model_type, &run_id, &statement, begin, &error).await;
                 }
                 Err(error)
             }
@@ -122,6 +122,7 @@ impl Session {
         &self,
         create: &CreateModel,
         model_type: &'static dyn ModelType,
+        run_id: &str,
         tracker: &Tracker,
     ) -> Result<PlannedModel> {
         let _for_preparation = tracker;
@@ -139,13 +140,11 @@ impl Session {
             options,
             columns: input_columns(&plan)?,
             warm_start: warm_start.as_ref().map(|(reference, _)| reference.clone()),
-            run_id: self.model_run_id(),
+            run_id: run_id.to_string(),
         };
         // Finds what is wrong with options and columns before anything runs.
         let before = warm_start.map(|(_, model)| model);
-        model_type
-            .trainer(&spec.options, &spec.columns, before.as_deref())
-            .map_err(|e| at_option(e, &create.options.positions()))?;
+        model_type.trainer(&spec.options, &spec.columns, before.as_deref()).map_err(|e| at_option(e, &create.options.positions()))?;
         let sources = self.source_tables(&plan)?;
         Ok(PlannedModel { name, plan, spec, preparation: None, inputs, sources })
     }
@@ -268,15 +267,7 @@ impl Session {
     }
 
     /// Notes an attempt that came to nothing. That this fails too must not hide why.
-    async fn note_failure(
-        &self,
-        name: &TableName,
-        model_type: &dyn ModelType,
-        run_id: &str,
-        statement: &str,
-        begin: Begin,
-        error: &Error,
-    ) {
+    async fn note_failure(&self, name: &TableName, model_type: &dyn ModelType, run_id: &str, statement: &str, begin: Begin, error: &Error) {
         let status = if error.blame == Blame::Interrupted { RunStatus::Cancelled } else { RunStatus::Failed };
         let run = RunRow {
             run_id: run_id.to_string(),

@@ -45,11 +45,10 @@ impl StatementParser<'_> {
         let clause = self.sql.peek_token();
         if !self.word("AS") {
             return match &clause.token {
-                Token::Word(word) => Err(Error::unsupported(
-                    format!("{} in CREATE MODEL", word.value.to_ascii_uppercase()),
-                    Position::of_span(clause.span),
-                )
-                .hint("CREATE MODEL name takes TRANSFORM (…), OPTIONS (…) and, last, AS query")),
+                Token::Word(word) => {
+                    Err(Error::unsupported(format!("{} in CREATE MODEL", word.value.to_ascii_uppercase()), Position::of_span(clause.span))
+                        .hint("CREATE MODEL name takes TRANSFORM (…), OPTIONS (…) and, last, AS query"))
+                }
                 _ => self.expected("OPTIONS (…), or AS and the training query"),
             };
         }
@@ -355,11 +354,22 @@ mod tests {
         assert_eq!(version("DROP MODEL m VERSION 2"), (false, Some(2)));
         let export = statement("EXPORT MODEL m@prod OPTIONS (uri = '/tmp/x', format = 'onnx')").unwrap();
         assert!(matches!(export, Statement::ExportModel(e) if e.model.to_string() == "m@prod" && e.options.0.len() == 2));
-        assert!(matches!(statement("SHOW MODELS IN s LIKE 'a%'").unwrap(), Statement::Show(Show::Models { schema: Some(_), like: Some(_) })));
+        assert!(matches!(
+            statement("SHOW MODELS IN s LIKE 'a%'").unwrap(),
+            Statement::Show(Show::Models { schema: Some(_), like: Some(_) })
+        ));
         assert!(matches!(statement("SHOW MODEL VERSIONS m").unwrap(), Statement::Show(Show::ModelVersions { .. })));
-        assert!(matches!(statement("DESCRIBE MODEL m@3").unwrap(), Statement::Describe(Describe::Model(m)) if m.selector == Selector::Version(3)));
-        assert!(matches!(statement("DESCRIBE HISTORY MODEL m LIMIT 2").unwrap(), Statement::Describe(Describe::ModelHistory { limit: Some(2), .. })));
-        assert!(matches!(statement("DESCRIBE HISTORY model LIMIT 2").unwrap(), Statement::Describe(Describe::History { limit: Some(2), .. })));
+        assert!(
+            matches!(statement("DESCRIBE MODEL m@3").unwrap(), Statement::Describe(Describe::Model(m)) if m.selector == Selector::Version(3))
+        );
+        assert!(matches!(
+            statement("DESCRIBE HISTORY MODEL m LIMIT 2").unwrap(),
+            Statement::Describe(Describe::ModelHistory { limit: Some(2), .. })
+        ));
+        assert!(matches!(
+            statement("DESCRIBE HISTORY model LIMIT 2").unwrap(),
+            Statement::Describe(Describe::History { limit: Some(2), .. })
+        ));
         assert!(matches!(statement("DESCRIBE model").unwrap(), Statement::Describe(Describe::Relation { .. })));
     }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use orrery_lakehouse::TableName;
 
+use super::Registry;
 use super::resolve::missing_alias;
 use super::stored_table::Change;
 use super::tables::{AliasRow, alias_rows, to_batch};
-use super::Registry;
 use crate::Result;
 use crate::models::Selector;
 
@@ -72,12 +72,7 @@ impl Registry {
     ///
     /// # Errors
     /// There is no such model, or the registry cannot be written.
-    pub async fn describe(
-        &self,
-        name: &TableName,
-        description: Option<&str>,
-        labels: Option<&BTreeMap<String, String>>,
-    ) -> Result<()> {
+    pub async fn describe(&self, name: &TableName, description: Option<&str>, labels: Option<&BTreeMap<String, String>>) -> Result<()> {
         let newest = self.resolve(name, &Selector::Latest).await?;
         self.change_model(&name.to_string(), |row| {
             if row.newest_version == 0 {

@@ -80,12 +80,12 @@ impl Registry {
     }
 
     /// Removes models from the tables beside `model_versions`.
-    async fn forget(&self, gone: &dyn Fn(&str) -> bool) -> Result<()> {
+    async fn forget(&self, gone: &(dyn Fn(&str) -> bool + Sync)) -> Result<()> {
         let (models, aliases) = futures::join!(self.forget_rows(gone), self.forget_aliases(gone));
         models.and(aliases)
     }
 
-    async fn forget_rows(&self, gone: &dyn Fn(&str) -> bool) -> Result<()> {
+    async fn forget_rows(&self, gone: &(dyn Fn(&str) -> bool + Sync)) -> Result<()> {
         let changed = self.models.change(self.place(), |base| {
             let mut rows = model_rows(&base.batch);
             let count = rows.len();

@@ -28,9 +28,9 @@ use datafusion::prelude::SessionContext;
 use orrery_lakehouse::{TableName, Warehouse};
 use orrery_models::{Model, ModelError, ModelFile};
 
-use self::stored_table::{Place, StoredTable};
 pub(crate) use self::register::already_exists;
 pub use self::register::{IfExists, NewVersion, Registered};
+use self::stored_table::{Place, StoredTable};
 pub use self::tables::{AliasRow, ModelRow, RunRow, RunStatus};
 use super::{ModelRecord, ModelReference};
 use crate::{Blame, Error, Result};
@@ -89,6 +89,16 @@ impl Registry {
         let (rows, name) = (self.versions.read(self.place()).await?, name.to_string());
         let entries = tables::version_entries(&rows.batch);
         entries.iter().filter(|entry| entry.model == name).map(|entry| tables::record_of(&rows.batch, entry)).collect()
+    }
+
+    /// Any model of a schema, or of a catalog.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub async fn any_model_in(&self, catalog: &str, schema: Option<&str>) -> Result<Option<String>> {
+        let rows = self.versions.read(self.place()).await?;
+        let prefix = schema.map_or_else(|| format!("{catalog}."), |schema| format!("{catalog}.{schema}."));
+        Ok(tables::version_entries(&rows.batch).into_iter().map(|entry| entry.model).find(|model| model.starts_with(&prefix)))
     }
 
     /// Names of the models of a schema with the numbers of their versions, oldest first.
@@ -152,8 +162,10 @@ impl Registry {
         if found == reference.checksum {
             return Ok(bytes);
         }
-        let problem =
-            format!("the file of {reference} is damaged: {} has the SHA-256 {found}, and {} was registered", reference.url, reference.checksum);
+        let problem = format!(
+            "the file of {reference} is damaged: {} has the SHA-256 {found}, and {} was registered",
+            reference.url, reference.checksum
+        );
         Err(Error::new(Blame::Storage, problem).hint("restore the file, or drop the version and train the model anew"))
     }
 
@@ -176,4 +188,3 @@ impl Registry {
         chrono::Utc::now().timestamp_micros()
     }
 }
-

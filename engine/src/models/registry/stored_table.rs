@@ -10,7 +10,9 @@ use arrow::datatypes::SchemaRef;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::physical_plan;
 use datafusion::prelude::SessionContext;
-use orrery_lakehouse::{Error as LakehouseError, Relation, ScanOptions, Table, TableName, Warehouse, WriteMode, WriteOutcome, WriteRequest};
+use orrery_lakehouse::{
+    Error as LakehouseError, Relation, ScanOptions, Table, TableName, Warehouse, WriteMode, WriteOutcome, WriteRequest,
+};
 use parking_lot::Mutex;
 
 use crate::session::SYSTEM;

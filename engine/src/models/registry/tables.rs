@@ -246,9 +246,8 @@ impl Columns<'_> {
     }
 
     fn texts(&self, name: &str, row: usize) -> BTreeMap<String, String> {
-        let Some(entries) = self.0.column_by_name(name).and_then(|c| c.as_map_opt()).filter(|c| !c.is_null(row)).map(|c| c.value(row)) else {
-            return BTreeMap::new();
-        };
+        let column = self.0.column_by_name(name).and_then(|column| column.as_map_opt()).filter(|column| !column.is_null(row));
+        let Some(entries) = column.map(|column| column.value(row)) else { return BTreeMap::new() };
         let (Some(keys), Some(values)) = (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_string_opt::<i32>()) else {
             return BTreeMap::new();
         };
@@ -319,9 +318,11 @@ pub(super) fn version_entries(batch: &RecordBatch) -> Vec<VersionEntry> {
 
 /// The record of a row of `model_versions`.
 pub(super) fn record_of(batch: &RecordBatch, entry: &VersionEntry) -> Result<ModelRecord> {
-    let text = Columns(batch).text("record", entry.row).unwrap_or_default();
+    let columns = Columns(batch);
+    let text = columns.text("record", entry.row).unwrap_or_default();
     serde_json::from_str(text).map_err(|error| {
-        let problem = format!("the record of {} version {} in system.ml.model_versions cannot be read: {error}", entry.model, entry.version);
+        let problem =
+            format!("the record of {} version {} in system.ml.model_versions cannot be read: {error}", entry.model, entry.version);
         Error::new(Blame::Storage, problem).hint("it may have been written by a newer version of Orrery; train the model anew")
     })
 }

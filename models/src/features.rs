@@ -251,7 +251,7 @@ fn read_column(column: &FeatureColumn, array: &ArrayRef) -> Result<Column> {
         FeatureKind::List(_) => {
             let (offsets, values) = lists(column, array)?;
             let length = offsets.windows(2).map(|pair| pair[1] - pair[0]).try_fold(0, |one, other| merge_width(column, one, other))?;
-            if length == 0 && array.len() > 0 || offsets.windows(2).any(|pair| pair[1] - pair[0] != length) {
+            if length == 0 && !array.is_empty() || offsets.windows(2).any(|pair| pair[1] - pair[0] != length) {
                 return Err(
                     ModelError::data(format!("column '{}' has an empty list", column.name)).hint("every list has to have the same length")
                 );
@@ -386,6 +386,11 @@ impl Tiles {
     /// How many rows there are.
     pub fn rows(&self) -> u64 {
         self.tiles.iter().map(|tile| tile.rows as u64).sum()
+    }
+
+    /// How many rows were pushed, when all tiles but the last are full.
+    pub fn rows_pushed(&self) -> u64 {
+        self.tiles.last().map_or(0, |last| ((self.tiles.len() - 1) * TILE_ROWS + last.rows) as u64)
     }
 
     /// Memory that is held, in bytes.

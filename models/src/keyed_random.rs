@@ -62,7 +62,7 @@ fn natural_logarithm(x: f64) -> f64 {
 /// A key of a row's content; rows that are equal have the same, -0 and 0 being equal.
 #[inline]
 pub fn row_key(row: impl IntoIterator<Item = f64>) -> u64 {
-    row.into_iter().fold(EMPTY_KEY, |key, value| extend_key(key, value))
+    row.into_iter().fold(EMPTY_KEY, extend_key)
 }
 
 /// The key of a row that is longer by one number; [`row_key`] begins with [`EMPTY_KEY`].

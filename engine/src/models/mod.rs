@@ -2,7 +2,9 @@
 //!
 //! The mathematics is the crate `orrery_models`; here are the registry, training on a backend and scoring within plans.
 
+pub mod blocks;
 pub(crate) mod errors;
+pub mod live;
 pub mod record;
 pub mod reference;
 pub mod registry;

@@ -8,6 +8,7 @@ mod check;
 pub(crate) mod durations;
 pub(crate) mod hints;
 mod lexer;
+mod ml_calls;
 pub(crate) mod model_names;
 mod model_statements;
 mod name_expressions;

@@ -19,6 +19,7 @@ mod file_listing;
 mod files;
 mod functions;
 mod insert;
+mod learn_preparation;
 mod models;
 mod namespaces;
 mod options;

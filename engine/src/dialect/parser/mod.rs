@@ -19,7 +19,7 @@ use super::name_expressions::name_expressions;
 use super::render::render;
 use super::sql_dialect::OrreryDialect;
 use super::statement::*;
-use super::{model_names, window_calls, window_tables};
+use super::{ml_calls, model_names, window_calls, window_tables};
 use crate::{Error, Position, Result};
 
 /// How deep expressions and subqueries may nest before the parser refuses them.
@@ -233,6 +233,7 @@ impl StatementParser<'_> {
 fn rewrite_query(query: &mut Query) -> Result<()> {
     window_tables::resolve(query);
     model_names::resolve(query);
+    ml_calls::resolve(query)?;
     window_calls::resolve(query)?;
     name_expressions(query);
     Ok(())

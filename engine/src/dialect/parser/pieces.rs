@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::super::{check, model_names, statement::Name, window_calls, window_tables};
+use super::super::{check, ml_calls, model_names, statement::Name, window_calls, window_tables};
 use super::{StatementParser, to_name};
 use crate::{Error, Position, Result};
 
@@ -14,6 +14,7 @@ impl StatementParser<'_> {
         check::expr(&expr, self.tokens)?;
         window_tables::resolve(&mut expr);
         model_names::resolve(&mut expr);
+        ml_calls::resolve(&mut expr)?;
         window_calls::resolve(&mut expr)?;
         self.hints.attach(&mut expr)?;
         Ok(expr)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::ipc::reader::StreamReader;
 use orrery_engine::dialect::split;
 use orrery_engine::script::{Failure, Finished, Located, Observer as _};
-use orrery_engine::session::{Progress, Tasks};
+use orrery_engine::session::{Progress, Tasks, TrainingProgress};
 use orrery_engine::{Blame, Error, Position, Result};
 use orrery_proto::v1::run_event::Event;
 use orrery_proto::v1::{

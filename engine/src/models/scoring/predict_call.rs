@@ -11,14 +11,12 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DFSchemaRef, Result, ScalarValue};
 use datafusion::functions::core::expr_fn::get_field;
-use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, DocSection, Documentation, Expr, ExprSchemable as _, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility, cast,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::physical_expr::create_physical_expr;
 use orrery_models::InputColumn;
 
 use super::{Scorer, features, inputs, predict};
@@ -106,7 +104,7 @@ impl Called {
         let schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
         let batch = RecordBatch::try_new(schema, columns.collect::<Result<_>>()?)?;
         let arg = |arg: &Expr| {
-            let expr = create_physical_expr(arg, &self.fields, &ExecutionProps::new())?;
+            let expr = features::known_functions().create_physical_expr(arg.clone(), &self.fields)?;
             expr.evaluate(&batch)?.into_array(batch.num_rows())
         };
         let columns = self.args.iter().map(arg).collect::<Result<Vec<_>>>()?;

@@ -109,6 +109,12 @@ impl Observer for RunReport {
         if progress.rows_written > 0 {
             parts.push(format!("{} written, {}", count(progress.rows_written), ByteSize(progress.bytes_written)));
         }
+        if let Some(training) = progress.training {
+            parts.push(format!("iteration {} of {}", training.iterations, training.iterations_total));
+            if let Some(loss) = training.loss {
+                parts.push(format!("loss {loss:.6}"));
+            }
+        }
         if let Some(eta) = progress.eta() {
             parts.push(format!("about {} left", duration(eta)));
         }

@@ -167,7 +167,7 @@ pub struct Trial {
 }
 
 /// What a model tells of itself, a table each.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ModelTable {
     /// `ML.CENTROIDS`, in standardised units or those of the data.
     Centroids {
@@ -180,6 +180,8 @@ pub enum ModelTable {
     PrincipalComponents,
     /// `ML.PRINCIPAL_COMPONENTS_INFO`.
     PrincipalComponentsInfo,
+    /// `ML.FEATURE_INFO`: what the features of the training rows looked like.
+    FeatureInfo,
 }
 
 /// A trained model.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::ipc::reader::StreamReader;
 use orrery_engine::dialect::split;
 use orrery_engine::script::{Failure, Finished, Located, Observer as _};
-use orrery_engine::session::{Progress, Tasks};
+use orrery_engine::session::{Progress, Tasks, TrainingProgress};
 use orrery_engine::{Blame, Error, Position, Result};
 use orrery_proto::v1::run_event::Event;
 use orrery_proto::v1::{
@@ -260,6 +260,12 @@ fn progress(message: &ProgressMessage) -> Progress {
             total: tasks.total,
             stages_done: tasks.stages_done,
             stages_total: tasks.stages_total,
+        }),
+        training: message.training.map(|training| TrainingProgress {
+            iterations: training.iterations,
+            iterations_total: training.iterations_total,
+            loss: training.loss,
+            elapsed: Duration::from_millis(training.elapsed_ms),
         }),
     }
 }

@@ -22,6 +22,8 @@ pub struct SourceTable {
 pub struct ModelRecord {
     /// Name, version, file and checksum.
     pub reference: ModelReference,
+    /// Names the attempt that led to it, in `system.ml.runs`.
+    pub run_id: String,
     /// Lower-case type.
     pub model_type: String,
     /// The whole statement as it was written, variables replaced.
@@ -56,4 +58,32 @@ pub struct ModelRecord {
     pub created_at_micros: i64,
     /// Version of the program.
     pub engine_version: String,
+}
+
+impl ModelRecord {
+    /// What stands for a model while its first version is being trained: nothing but its name.
+    pub(crate) fn in_training(name: &str) -> Self {
+        let reference = ModelReference { name: name.to_string(), version: 0, url: String::new(), checksum: String::new() };
+        Self {
+            reference,
+            run_id: String::new(),
+            model_type: String::new(),
+            statement: String::new(),
+            query: String::new(),
+            options: Options::default(),
+            seed: None,
+            inputs: Vec::new(),
+            preparation: None,
+            sources: Vec::new(),
+            metrics: BTreeMap::new(),
+            iterations: Vec::new(),
+            trials: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            duration_ms: 0.0,
+            tasks: 0,
+            created_at_micros: 0,
+            engine_version: String::new(),
+        }
+    }
 }

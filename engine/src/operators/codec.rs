@@ -17,7 +17,8 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use orrery_lakehouse::write_codec;
 
 use super::deduplicate::{self, key_hashes, repeated_rows, split_repeated};
-use super::{claimed_size, compressed_files, hot_keys, one_task, salt, sessionize};
+use super::{claimed_size, compressed_files, hot_keys, one_task, salt, sessionize, train_model};
+use crate::models::scoring;
 
 /// Begins every payload of ours; no protobuf message starts with these bytes.
 const MAGIC: &[u8] = b"\xffORRERY1";
@@ -68,6 +69,8 @@ const OPERATORS: &[(&str, Encode, Decode)] = &[
         |p| sessionize::codec::decode(p.bytes, p.inputs, p.context, p.codec),
     ),
     ("SplitRepeatedExec", |plan, _| Ok(split_repeated::codec::encode(plan)), |p| split_repeated::codec::decode(p.bytes, p.inputs)),
+    ("TrainModelExec", |plan, _| train_model::codec::encode(plan), |p| train_model::codec::decode(p.bytes, p.inputs)),
+    ("TrainingPassExec", |plan, _| train_model::pass::codec::encode(plan), |p| train_model::pass::codec::decode(p.bytes, p.inputs)),
 ];
 
 /// Names of the operators that can be shipped.
@@ -86,6 +89,12 @@ impl OperatorCodec {
     pub fn over(beneath: Arc<dyn PhysicalExtensionCodec>) -> Self {
         Self { beneath }
     }
+}
+
+/// A payload of a function: functions that carry more than their name are those of models.
+fn put(buf: &mut Vec<u8>, payload: &[u8]) {
+    buf.extend_from_slice(MAGIC);
+    buf.extend_from_slice(payload);
 }
 
 impl PhysicalExtensionCodec for OperatorCodec {
@@ -119,10 +128,17 @@ impl PhysicalExtensionCodec for OperatorCodec {
     }
 
     fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
+        if let Some(payload) = buf.strip_prefix(MAGIC) {
+            return scoring::decode_scalar(payload).map(Arc::new);
+        }
         self.beneath.try_decode_udf(name, buf)
     }
 
     fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
+        if let Some(payload) = scoring::encode_scalar(node)? {
+            put(buf, &payload);
+            return Ok(());
+        }
         self.beneath.try_encode_udf(node, buf)
     }
 
@@ -148,10 +164,17 @@ impl PhysicalExtensionCodec for OperatorCodec {
     }
 
     fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
+        if let Some(payload) = buf.strip_prefix(MAGIC) {
+            return scoring::evaluate::decode(payload).map(Arc::new);
+        }
         self.beneath.try_decode_udaf(name, buf)
     }
 
     fn try_encode_udaf(&self, node: &AggregateUDF, buf: &mut Vec<u8>) -> Result<()> {
+        if let Some(payload) = scoring::evaluate::encode(node)? {
+            put(buf, &payload);
+            return Ok(());
+        }
         self.beneath.try_encode_udaf(node, buf)
     }
 
@@ -175,6 +198,8 @@ mod tests {
     use crate::operators::one_task::OneTaskExec;
     use crate::operators::salt::SaltExec;
     use crate::operators::sessionize::SessionizeExec;
+    use crate::operators::train_model::TrainModelExec;
+    use crate::operators::train_model::pass::{Request, TrainingPassExec};
     use datafusion::arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
     use datafusion::arrow::datatypes::Int64Type;
     use datafusion::physical_expr::expressions::Column;
@@ -221,6 +246,13 @@ mod tests {
             Arc::new(RepeatedRowsExec::new(input.schema(), 3)),
             deduplicated(&input),
             sessionized(&session, Arc::clone(&input), dir.path()).await,
+            Arc::new(TrainModelExec::new(Arc::clone(&input), train_model::testing::spec("a", &[("rounds", 7)]), 3, Some("file:///a".to_string()))),
+            Arc::new(TrainingPassExec::new(
+                Arc::clone(&input),
+                Arc::new(train_model::testing::spec("a", &[("rounds", 7)])),
+                1,
+                Request::Inline(Arc::new(vec![1, 2])),
+            )),
         ];
         let names: BTreeSet<&str> = plans.iter().map(|plan| plan.name()).collect();
         assert_eq!(

@@ -8,3 +8,4 @@ pub(crate) mod hot_keys;
 pub mod one_task;
 pub(crate) mod salt;
 pub(crate) mod sessionize;
+pub mod train_model;

@@ -23,6 +23,7 @@ use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceC
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _, PlanProperties};
 
 use super::deduplicate::DeduplicateExec;
+use super::train_model::TrainModelExec;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -48,11 +49,12 @@ impl OneTaskExec {
         &self.plan
     }
 
-    /// How many threads the plan can keep busy: the most partitions that any part of it has.
+    /// How many threads the plan can keep busy: the most partitions that any part of it has, or the threads that a training takes.
     pub fn parallelism(&self) -> usize {
         let mut most = 1;
         let visited = self.plan.apply(|node| {
             most = most.max(node.output_partitioning().partition_count());
+            most = most.max(node.downcast_ref::<TrainModelExec>().map_or(1, TrainModelExec::threads));
             Ok(TreeNodeRecursion::Continue)
         });
         debug_assert!(visited.is_ok());

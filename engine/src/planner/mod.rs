@@ -15,10 +15,13 @@ pub mod join_across_tasks;
 pub mod keep_constant_rows_in_memory;
 mod keep_first_row;
 pub mod key_session_ids;
+pub mod merge_predictions;
 mod narrow_columns;
 pub mod number_distinct_on_rows;
 pub mod options;
+pub mod plan_model_functions;
 pub mod plan_window_tables;
+pub mod preparation;
 pub mod read_totals_first;
 mod read_twice;
 pub mod read_utc_without_zone;
@@ -42,6 +45,8 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 pub use tune::tune;
 
+use crate::models::scoring;
+
 /// The type of analyzer rules as a session holds them.
 type AnalysisRule = Arc<dyn AnalyzerRule + Send + Sync>;
 /// The type of logical rules as a session holds them.
@@ -56,6 +61,7 @@ type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().extend(orrery_udfs::scalar_functions());
     builder.scalar_functions().get_or_insert_default().extend(time_windows::markers::functions());
+    builder.scalar_functions().get_or_insert_default().push(scoring::predict_call::function());
     builder.aggregate_functions().get_or_insert_default().extend(orrery_udfs::aggregate_functions());
     builder.aggregate_functions().get_or_insert_default().push(count_distinct_roughly::approx_distinct());
     builder.window_functions().get_or_insert_default().extend(orrery_udfs::window_functions());
@@ -64,6 +70,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .with_config(tune(config))
         .with_relation_planners(vec![
             Arc::new(plan_window_tables::PlanWindowTables::default()),
+            Arc::new(plan_model_functions::PlanModelFunctions::default()),
             Arc::new(hints::plan_marks::PlanMarks::default()),
         ])
         .with_query_planner(Arc::new(hints::plan_nodes::HintedQueryPlanner::default()))
@@ -81,11 +88,12 @@ pub fn functions() -> SessionState {
 pub fn analyzer_rules() -> Vec<AnalysisRule> {
     let mut rules = Analyzer::new().rules;
     // Before types are coerced, so that what is written here is coerced too.
-    let ours: [AnalysisRule; 4] = [
+    let ours: [AnalysisRule; 5] = [
         Arc::new(hints::raise_block_hints::RaiseBlockHints::default()),
         Arc::new(expand_time_windows::ExpandTimeWindows::default()),
         Arc::new(key_session_ids::KeySessionIds::default()),
         Arc::new(count_distinct_roughly::CountDistinctRoughly::default()),
+        Arc::new(preparation::ExpandLearnedFunctions::default()),
     ];
     rules.splice(0..0, ours);
     rules
@@ -104,6 +112,8 @@ pub fn logical_rules() -> Vec<LogicalRule> {
     let ours: [LogicalRule; 2] =
         [Arc::new(count_nulls_of_not_in::CountNullsOfNotIn::default()), Arc::new(read_totals_first::ReadTotalsFirst::default())];
     rules.splice(decorrelated..decorrelated, ours);
+    // Where columns that nobody reads are gone.
+    rules.push(Arc::new(merge_predictions::MergePredictions::default()));
     // Last: what it writes is not meant to be simplified any more.
     rules.push(Arc::new(read_utc_without_zone::ReadUtcWithoutZone::default()));
     rules

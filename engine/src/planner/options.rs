@@ -14,6 +14,20 @@ pub struct OrreryOptions {
     pub approximate_distinct: bool,
     /// `orrery.skewed_join_min_bytes`: from how many bytes on a join is sampled for skew unasked; and what is known of the joins of a statement.
     pub skewed_joins: SkewOptions,
+    /// `orrery.training`: where models are trained.
+    pub training: TrainingPlace,
+}
+
+/// Where the rows of a training are while it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TrainingPlace {
+    /// In one task where they fit its memory, else in many.
+    #[default]
+    Auto,
+    /// In the memory of one task; it is an error if they do not fit.
+    OneTask,
+    /// In the memory of many tasks, as far as they fit.
+    Distributed,
 }
 
 impl OrreryOptions {
@@ -50,6 +64,14 @@ impl ExtensionOptions for OrreryOptions {
                 Ok(bytes) => self.skewed_joins.skewed_join_min_bytes = bytes,
                 Err(_) => return config_err!("orrery.skewed_join_min_bytes is a number of bytes, not '{value}'"),
             },
+            "training" => {
+                self.training = match value.to_ascii_lowercase().as_str() {
+                    "auto" => TrainingPlace::Auto,
+                    "one_task" => TrainingPlace::OneTask,
+                    "distributed" => TrainingPlace::Distributed,
+                    _ => return config_err!("orrery.training is 'auto', 'one_task' or 'distributed', not '{value}'"),
+                }
+            }
             _ => return config_err!("the setting 'orrery.{key}' is not known"),
         }
         Ok(())

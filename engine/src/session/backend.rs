@@ -36,6 +36,17 @@ pub trait Backend: Send + Sync {
         false
     }
 
+    /// Who trains models.
+    fn workers(&self) -> Workers {
+        Workers::default()
+    }
+
+    /// Whether a plan would run within one task anyway.
+    fn runs_whole(&self, plan: &Arc<dyn ExecutionPlan>) -> bool {
+        let _ = plan;
+        true
+    }
+
     /// Runs a plan and streams its rows; order across partitions is the plan's own, if it has one. What is learned about the run on the way goes to
     /// `tracker`. Dropping the future or the stream stops the work.
     async fn stream(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<SendableRecordBatchStream>;
@@ -51,6 +62,24 @@ pub trait Backend: Send + Sync {
     fn describe(&self, plan: &Arc<dyn ExecutionPlan>, session: &SessionContext) -> Result<Option<String>> {
         let _ = (plan, session);
         Ok(None)
+    }
+}
+
+/// The processes that a backend has for training models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workers {
+    /// How many there are.
+    pub processes: usize,
+    /// Threads of the largest one; `None`: as many as the session's plans have partitions.
+    pub threads: Option<usize>,
+    /// Whether plans travel to them, so that what is large should not be in a plan.
+    pub are_remote: bool,
+}
+
+impl Default for Workers {
+    /// This process.
+    fn default() -> Self {
+        Self { processes: 1, threads: None, are_remote: false }
     }
 }
 

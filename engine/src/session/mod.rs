@@ -8,15 +8,20 @@ mod bytes_read;
 mod cache;
 mod catalog;
 mod compute_once;
+mod create_model;
 mod csv_headers;
 mod describe;
 mod diagnose;
 mod execute;
 mod explain;
+mod export;
 mod file_listing;
 mod files;
 mod functions;
 mod insert;
+mod learn_preparation;
+mod models;
+mod named_models;
 mod namespaces;
 mod options;
 mod physical;
@@ -31,6 +36,7 @@ mod show;
 mod summarize;
 mod system_rows;
 mod timestamp_types;
+mod train;
 mod types;
 mod vacuum;
 mod views;
@@ -46,12 +52,15 @@ use orrery_lakehouse::Warehouse;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-pub use backend::{Backend, InProcess};
+pub use backend::{Backend, InProcess, Workers};
 pub use bytes_read::{bytes_read, source_bytes};
 pub use execute::{Mode, Outcome};
 pub use functions::Function;
 pub use options::SessionOptions;
+pub use crate::models::live::TrainingProgress;
 pub use progress::{Progress, Reading, Tasks, Tracker};
+pub(crate) use runtime::machine_memory_bytes;
+pub(crate) use system_rows::SYSTEM;
 pub use system_rows::append_system_rows;
 pub use types::sql_type_name;
 
@@ -94,6 +103,7 @@ impl Session {
         }
         let runtime = runtime::build(&options)?;
         warehouse.register_with(&runtime);
+        crate::models::cache::process().learn_stores(&warehouse);
         let names = Arc::new(Names::new(warehouse.clone(), &options.catalog));
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(&options.catalog, catalog::DEFAULT_SCHEMA)

@@ -54,6 +54,7 @@ pub(super) const SETTABLE: &[&str] = &[
     "datafusion.explain.format",
     "orrery.skewed_join_min_bytes",
     "orrery.approximate_distinct",
+    "orrery.training",
 ];
 
 /// The setting of ours: how many bytes a subplan that occurs several times has to read at least to be computed once.

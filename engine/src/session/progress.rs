@@ -12,9 +12,10 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::analyze::Report;
+use crate::models::live::{LiveTraining, TrainingProgress};
 
 /// A reading of a running statement.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Progress {
     /// Rows that the scans have delivered.
     pub rows_read: u64,
@@ -26,6 +27,8 @@ pub struct Progress {
     pub bytes_written: u64,
     /// How far the tasks are, where there are tasks.
     pub tasks: Option<Tasks>,
+    /// How far the training of a model is, once its first pass has begun.
+    pub training: Option<TrainingProgress>,
     /// Since the plan started.
     pub elapsed: Duration,
 }
@@ -59,6 +62,9 @@ pub struct Reading {
 impl Progress {
     /// The time that is left if the rest goes at the pace so far; `None` while that cannot be told.
     pub fn eta(&self) -> Option<Duration> {
+        if let Some(training) = self.training {
+            return training.eta();
+        }
         let total = self.rows_total?;
         let done = self.rows_read.min(total);
         if done == 0 || self.elapsed < Duration::from_millis(500) {
@@ -80,6 +86,7 @@ struct Running {
 pub struct Tracker {
     running: Mutex<Option<Running>>,
     elsewhere: Mutex<Option<Reading>>,
+    training: Mutex<Option<Arc<LiveTraining>>>,
     reports: Mutex<Vec<Report>>,
     is_analyzed: AtomicBool,
     cancellation: Mutex<CancellationToken>,
@@ -105,6 +112,11 @@ impl Tracker {
     /// Called by a backend that runs the plan elsewhere, whenever it learns how far it is.
     pub fn follow(&self, reading: Reading) {
         *self.elsewhere.lock() = Some(reading);
+    }
+
+    /// The plans that run from now on train a model.
+    pub(crate) fn train(&self, training: Arc<LiveTraining>) {
+        *self.training.lock() = Some(training);
     }
 
     /// Called by a backend that ran the plan, or a part of it, elsewhere: what each operator measured, for `EXPLAIN ANALYZE`.
@@ -145,6 +157,8 @@ impl Tracker {
             progress.bytes_written = reading.bytes_written;
             progress.tasks = Some(reading.tasks);
         }
+        let training = self.training.lock().as_ref().map(|training| training.progress());
+        progress.training = training.filter(|training| training.iterations_total > 0);
         Some(progress)
     }
 }

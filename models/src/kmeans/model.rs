@@ -111,6 +111,7 @@ pub struct KMeansModel {
     pub(super) preparation: Preparation,
     pub(super) centres: Vec<f64>,
     clusters: Vec<Cluster>,
+    statistics: Vec<FeatureStatistics>,
     steps: Vec<(u32, u64)>,
 }
 
@@ -148,7 +149,11 @@ impl KMeansModel {
             return Err(damaged("features"));
         }
         let steps = steps.as_chunks::<2>().0.iter().map(|[step, rows]| (*step as u32, *rows as u64)).collect();
-        Ok(Self { inputs, columns, feature_names, clusters: clusters.collect(), centres, preparation, steps })
+        let statistics: Vec<FeatureStatistics> = file.value("feature_statistics")?;
+        if statistics.len() != features {
+            return Err(damaged("feature_statistics"));
+        }
+        Ok(Self { inputs, columns, feature_names, clusters: clusters.collect(), statistics, centres, preparation, steps })
     }
 
     /// How many clusters there are.
@@ -309,6 +314,30 @@ impl KMeansModel {
     }
 }
 
+impl KMeansModel {
+    /// What each feature looked like in training; medians are not known.
+    fn feature_info(&self) -> Result<RecordBatch> {
+        let of = |number: fn(&FeatureStatistics) -> f64| -> ArrayRef {
+            Arc::new(Float64Array::from_iter_values(self.statistics.iter().map(number)))
+        };
+        let nothing = |data_type| new_null_array(&data_type, self.statistics.len());
+        let nulls = Int64Array::from_iter_values(self.statistics.iter().map(|s| i64::try_from(s.null_count).unwrap_or(i64::MAX)));
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("input", Arc::new(StringArray::from_iter_values(&self.feature_names))),
+            ("min", of(|s| s.min)),
+            ("max", of(|s| s.max)),
+            ("mean", of(|s| s.mean)),
+            ("median", nothing(DataType::Float64)),
+            ("stddev", of(|s| s.stddev)),
+            ("category_count", nothing(DataType::Int64)),
+            ("null_count", Arc::new(nulls)),
+            ("dimension", nothing(DataType::Int64)),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+            .map_err(|e| ModelError::bug(e.to_string()))
+    }
+}
+
 fn rows_of(arrays: &[ArrayRef]) -> usize {
     arrays.first().map_or(0, |a| a.len())
 }
@@ -378,6 +407,7 @@ impl Model for KMeansModel {
     fn table(&self, table: ModelTable) -> Result<Option<RecordBatch>> {
         match table {
             ModelTable::Centroids { standardize } => self.centroids(standardize).map(Some),
+            ModelTable::FeatureInfo => self.feature_info().map(Some),
             _ => Ok(None),
         }
     }

@@ -35,7 +35,15 @@ impl NormalEquations {
     pub fn new(rank: usize) -> Self {
         let stride = rank.next_multiple_of(TILE);
         let block = vec![0.0; BLOCK * stride];
-        Self { rank, stride, a: vec![0.0; stride * stride], b: vec![0.0; stride], diagonal: vec![0.0; rank], unpacked: block.clone(), weighted: block }
+        Self {
+            rank,
+            stride,
+            a: vec![0.0; stride * stride],
+            b: vec![0.0; stride],
+            diagonal: vec![0.0; rank],
+            unpacked: block.clone(),
+            weighted: block,
+        }
     }
 
     /// Numbers from one row of `a` to the next.

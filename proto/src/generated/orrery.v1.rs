@@ -599,7 +599,7 @@ pub struct PlanReady {
     #[prost(string, tag = "2")]
     pub plan: ::prost::alloc::string::String,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct Progress {
     #[prost(uint32, tag = "1")]
     pub number: u32,
@@ -617,6 +617,22 @@ pub struct Progress {
     /// Absent where the statement runs in the coordinator.
     #[prost(message, optional, tag = "7")]
     pub tasks: ::core::option::Option<TaskProgress>,
+    /// Absent where no model is being trained.
+    #[prost(message, optional, tag = "8")]
+    pub training: ::core::option::Option<TrainingProgress>,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct TrainingProgress {
+    #[prost(uint32, tag = "1")]
+    pub iterations: u32,
+    /// At most.
+    #[prost(uint32, tag = "2")]
+    pub iterations_total: u32,
+    /// After the last iteration, where there is one.
+    #[prost(double, optional, tag = "3")]
+    pub loss: ::core::option::Option<f64>,
+    #[prost(uint64, tag = "4")]
+    pub elapsed_ms: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TaskProgress {

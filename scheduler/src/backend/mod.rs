@@ -26,11 +26,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use orrery_engine::operators::compressed_files::mark_compressed_files;
 use orrery_engine::operators::one_task::OneTaskExec;
+use orrery_engine::operators::train_model::TrainModelExec;
 use orrery_engine::planner::hints::apply_partition_hints::shuffle_dealt_rows;
 use orrery_engine::planner::join_across_tasks::settle_collected_sides;
 use orrery_engine::planner::keep_constant_rows_in_memory::keep_constant_rows_in_memory;
 use orrery_engine::planner::sort_by_window_keys::sort_by_window_keys;
-use orrery_engine::session::{Backend, InProcess, Tracker, bytes_read};
+use orrery_engine::session::{Backend, InProcess, Tracker, Workers, bytes_read};
 use orrery_engine::{Result, planner};
 
 use crate::balance::EvenShares;
@@ -101,6 +102,9 @@ impl Cluster {
 
     /// Whether one task is to run the whole plan: stages would only cost files and messages.
     fn is_one_task(&self, plan: &Arc<dyn ExecutionPlan>) -> bool {
+        if plan.is::<TrainModelExec>() {
+            return OneTaskExec::can_hold(plan);
+        }
         let mut limit = self.one_task_limit_bytes;
         if limit > 0 && self.vcores.count() == 1 {
             // As long as a lone executor would do with one round of partitions. What is larger is cut into stages, so that it can be drained, resumed and
@@ -163,6 +167,15 @@ impl Backend for Cluster {
 
     fn spreads_partitions(&self, tasks: usize) -> bool {
         tasks >= SPREAD_FROM_TASKS
+    }
+
+    fn workers(&self) -> Workers {
+        let threads = self.vcores.list().iter().map(|executor| executor.vcores as usize).max();
+        Workers { processes: self.vcores.count().max(1), threads, are_remote: true }
+    }
+
+    fn runs_whole(&self, plan: &Arc<dyn ExecutionPlan>) -> bool {
+        self.runs_here(plan) || self.is_one_task(plan)
     }
 
     async fn stream(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<SendableRecordBatchStream> {

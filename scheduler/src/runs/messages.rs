@@ -10,7 +10,7 @@ use orrery_engine::dialect::Variable as EngineVariable;
 use orrery_engine::script::{Failure, Finished, Located};
 use orrery_engine::session::Progress as EngineProgress;
 use orrery_proto::v1::variable::Value;
-use orrery_proto::v1::{ExecutorShare, Progress, RunError, Statement, StatementFinished, TaskProgress, Variable};
+use orrery_proto::v1::{ExecutorShare, Progress, RunError, Statement, StatementFinished, TaskProgress, TrainingProgress, Variable};
 
 use crate::backend;
 
@@ -67,6 +67,12 @@ pub(crate) fn progress(statement: u32, progress: &EngineProgress) -> Progress {
             total: tasks.total,
             stages_done: tasks.stages_done,
             stages_total: tasks.stages_total,
+        }),
+        training: progress.training.map(|training| TrainingProgress {
+            iterations: training.iterations,
+            iterations_total: training.iterations_total,
+            loss: training.loss,
+            elapsed_ms: u64::try_from(training.elapsed.as_millis()).unwrap_or(u64::MAX),
         }),
     }
 }

@@ -1,0 +1,82 @@
+//! One partition of a scan as a plan of its own, and a name for the rows that it reads.
+//!
+//! Scans of several partitions share a queue of files: whichever partition is free takes the next one. What a block holds, and what another task rebuilds
+//! after it is lost, must not depend on that.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion};
+use datafusion::common::{Result, internal_datafusion_err};
+use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::coalesce_batches::CoalesceBatchesExec;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
+
+/// The files of a plan's only leaf, if that scans files.
+pub(crate) fn files_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
+    let mut node = plan;
+    loop {
+        match node.children().as_slice() {
+            [] => return node.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>(),
+            [child] => node = child,
+            _ => return None,
+        }
+    }
+}
+
+/// Whether a plan gives the same rows in the same partitions however often it is run: it scans Parquet files, and does no more than to choose among their
+/// rows and to compute columns from them.
+pub(crate) fn reads_again(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let Some(files) = files_of(plan) else { return false };
+    if files.file_source().downcast_ref::<ParquetSource>().is_none() || files.limit.is_some() {
+        return false;
+    }
+    let mut is_plain = true;
+    let visited = plan.apply(|node| {
+        is_plain &= node.is::<DataSourceExec>()
+            || node.is::<FilterExec>() && node.fetch().is_none()
+            || node.is::<ProjectionExec>()
+            || node.is::<CooperativeExec>()
+            || node.is::<CoalesceBatchesExec>() && node.fetch().is_none();
+        node.apply_expressions(&mut |expr| {
+            is_plain &= !expr.exists(|part| Ok(part.is_volatile_node()))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(if is_plain { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    });
+    is_plain && visited.is_ok()
+}
+
+/// The plan over one partition's files alone, in one partition, and the names and ranges of these files. A plan without files is as it is.
+pub(super) fn only(plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Result<(Arc<dyn ExecutionPlan>, usize, String)> {
+    let Some(files) = files_of(plan) else { return Ok((Arc::clone(plan), partition, format!("partition {partition}"))) };
+    let group = files.file_groups.get(partition).ok_or_else(|| internal_datafusion_err!("a scan has no partition {partition}"))?.clone();
+    let mut name = String::new();
+    for file in group.iter() {
+        let _ = write!(name, "{}", file.object_meta.location);
+        if let Some(range) = &file.range {
+            let _ = write!(name, "[{}..{}]", range.start, range.end);
+        }
+        name.push('\n');
+    }
+    Ok((with_groups(plan, vec![group])?, 0, name))
+}
+
+/// The plan with its files in other groups, a partition each.
+pub(crate) fn with_groups(
+    plan: &Arc<dyn ExecutionPlan>,
+    groups: Vec<datafusion::datasource::physical_plan::FileGroup>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let plan = Arc::clone(plan).transform_down(|node| {
+        let config = node.downcast_ref::<DataSourceExec>().and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+        let Some(config) = config else { return Ok(Transformed::no(node)) };
+        let config = FileScanConfigBuilder::from(config.clone()).with_file_groups(groups.clone()).build();
+        Ok(Transformed::new(DataSourceExec::from_data_source(config), true, TreeNodeRecursion::Jump))
+    });
+    plan.data()
+}

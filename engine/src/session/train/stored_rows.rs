@@ -1,0 +1,154 @@
+//! A training's rows in files of scratch storage, as a layout wants them: in any order, or those of equal keys in one partition of the scan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::FileGroup;
+use datafusion::logical_expr::{Expr, cast, lit};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{CastExpr, Column};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::prelude::col;
+use orrery_lakehouse::Relation;
+
+use super::super::Session;
+use super::super::scratch::ScratchTable;
+use super::super::types::same_values;
+use super::Training;
+use crate::operators::train_model::one_partition::{files_of, with_groups};
+use crate::{Blame, Error, Result};
+
+/// The column of a table by which rows of equal keys lie together.
+const BUCKET: &str = "bucket";
+
+/// Rows in files, and the plan that reads them again.
+pub(super) struct StoredRows {
+    pub plan: Arc<dyn ExecutionPlan>,
+    pub table: ScratchTable,
+}
+
+/// Keys whose equal values lie in one of so many buckets.
+pub(super) struct Buckets<'a> {
+    pub keys: &'a [usize],
+    pub count: usize,
+}
+
+impl Session {
+    /// Runs a plan into a table.
+    pub(super) async fn store_rows(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        training: &Training<'_>,
+        buckets: Option<Buckets<'_>>,
+    ) -> Result<StoredRows> {
+        let schema = stored_schema(training, buckets.is_some());
+        let partition_by = buckets.iter().map(|_| BUCKET.to_string()).collect();
+        let write = self.begin_partitioned_scratch_table(schema, partition_by, "rows of a training").await?;
+        let mut table = ScratchTable::new(write);
+        match Box::pin(self.fill(plan, training, buckets.as_ref(), &mut table)).await {
+            Ok(plan) => Ok(StoredRows { plan, table }),
+            Err(error) => {
+                table.remove().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn fill(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        training: &Training<'_>,
+        buckets: Option<&Buckets<'_>>,
+        table: &mut ScratchTable,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let lost = || Error::new(Blame::Bug, "the rows of a training are not where they were written");
+        let physical = {
+            let pending = table.pending()?.as_ref().ok_or_else(lost)?;
+            let rows = self.as_stored(plan, training, pending.target_schema().as_ref(), buckets)?;
+            self.write_plan(pending, rows)?
+        };
+        training.tracker.start(&physical);
+        let files = self.backend.run(physical, &self.context, training.tracker).await?;
+        let (warehouse, name) = table.place().ok_or_else(lost)?;
+        let outcome = table.pending()?.take().ok_or_else(lost)?.commit(files).await?;
+        let Some(Relation::Table(stored)) = warehouse.relation(&name).await? else { return Err(lost()) };
+        let bytes = outcome.rows.saturating_mul(training.trainer.bytes_per_row() as u64);
+        self.scan_stored(self.names.scan(&stored), training, buckets, self.tasks_for(Some(bytes))).await
+    }
+
+    /// The columns as the table has them.
+    fn as_stored(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        training: &Training<'_>,
+        target: &Schema,
+        buckets: Option<&Buckets<'_>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let given = plan.schema();
+        if given.fields().len() != training.spec.columns.len() {
+            return Err(Error::new(Blame::Bug, "the rows of a training have other columns than it was told"));
+        }
+        let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> = Vec::with_capacity(target.fields().len());
+        for (at, (field, to)) in given.fields().iter().zip(target.fields()).enumerate() {
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
+            let is_same = same_values(field.data_type(), to.data_type());
+            let expr = if is_same { column } else { Arc::new(CastExpr::new(column, to.data_type().clone(), None)) };
+            columns.push((expr, to.name().clone()));
+        }
+        if let Some(buckets) = buckets {
+            columns.push((self.bucket(&given, buckets)?, BUCKET.to_string()));
+        }
+        Ok(Arc::new(ProjectionExec::try_new(columns, Arc::clone(plan))?))
+    }
+
+    /// Which bucket a row belongs to.
+    fn bucket(&self, given: &SchemaRef, buckets: &Buckets<'_>) -> Result<Arc<dyn PhysicalExpr>> {
+        let state = self.context.state();
+        let hash = state.scalar_functions().get("xxhash64").ok_or_else(|| Error::new(Blame::Bug, "there is no function xxhash64"))?;
+        // Names of their own, because those of the plan may be anything.
+        let fields: Vec<Field> =
+            given.fields().iter().enumerate().map(|(at, field)| field.as_ref().clone().with_name(format!("c{at}"))).collect();
+        let schema = DFSchema::try_from(Schema::new(fields))?;
+        let count = i64::try_from(buckets.count.max(1)).unwrap_or(i64::MAX);
+        let hash = hash.call(buckets.keys.iter().map(|at| col(format!("c{at}"))).collect());
+        let bucket: Expr = cast((hash % lit(count) + lit(count)) % lit(count), DataType::Int32);
+        Ok(state.create_physical_expr(bucket, &schema)?)
+    }
+
+    async fn scan_stored(
+        &self,
+        table: Arc<dyn TableProvider>,
+        training: &Training<'_>,
+        buckets: Option<&Buckets<'_>>,
+        tasks: usize,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut state = self.context.state();
+        state.config_mut().options_mut().execution.target_partitions = tasks;
+        let columns: Vec<usize> = (0..training.spec.columns.len()).collect();
+        let plan = table.scan(&state, Some(&columns), &[], None).await?;
+        if buckets.is_none() {
+            return Ok(plan);
+        }
+        let Some(files) = files_of(&plan) else { return Ok(plan) };
+        let mut groups: BTreeMap<Option<String>, Vec<PartitionedFile>> = BTreeMap::new();
+        for file in files.file_groups.iter().flat_map(FileGroup::iter) {
+            groups.entry(file.partition_values.first().map(ScalarValue::to_string)).or_default().push(file.clone());
+        }
+        Ok(with_groups(&plan, groups.into_values().map(FileGroup::new).collect())?)
+    }
+}
+
+/// Names of their own, because those of the plan may be none that a table can have.
+fn stored_schema(training: &Training<'_>, has_bucket: bool) -> SchemaRef {
+    let columns = training.spec.columns.iter().enumerate();
+    let mut fields: Vec<Field> = columns.map(|(at, column)| Field::new(format!("c{at}"), column.data_type.clone(), true)).collect();
+    if has_bucket {
+        fields.push(Field::new(BUCKET, DataType::Int32, true));
+    }
+    Arc::new(Schema::new(fields))
+}

@@ -15,13 +15,17 @@ use orrery_models::{InputColumn, ModelType, OptionValue, Trained};
 use super::{Mode, Outcome, Session, Tracker, planning};
 use crate::dialect::{CreateModel, ModelOptions, StatementText};
 use crate::models::errors::at_option;
+use crate::models::live;
 use crate::models::registry::{IfExists, NewVersion, Registered, RunRow, RunStatus, already_exists};
 use crate::models::training_spec::TrainingSpec;
 use crate::models::{ModelRecord, ModelReference, Selector, SourceTable};
+use crate::planner::preparation::{self, Learning};
 use crate::{Blame, Error, Result};
 
 /// Options that concern the model as an object and not its training.
 const OF_THE_OBJECT: [&str; 3] = ["model_type", "description", "labels"];
+/// The option that lets training start from the newest version.
+const WARM_START: &str = "warm_start";
 /// Version of the program, as records have it.
 const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -32,8 +36,6 @@ pub(super) struct PlannedModel {
     pub spec: TrainingSpec,
     /// What `TRANSFORM` learned.
     preparation: Option<serde_json::Value>,
-    /// The columns of the query, before `TRANSFORM`.
-    inputs: Vec<InputColumn>,
     sources: Vec<SourceTable>,
 }
 
@@ -56,14 +58,14 @@ impl Session {
         let run_id = self.model_run_id();
         let token = self.cancellation();
         let trained = async {
-            let planned = self.plan_model(create, model_type, &run_id, tracker).await?;
             if mode == Mode::Check {
-                self.physical(&planned.plan).await?;
-                return Ok((planned, None));
+                return self.check_model(create, model_type).await.map(|()| None);
             }
+            let _announced = live::announce(&run_id, &name.to_string());
+            let planned = self.plan_model(create, model_type, &run_id, tracker).await?;
             let trained = Box::pin(self.train(&planned.plan, &planned.spec, tracker)).await;
             let (trained, tasks) = trained.map_err(|e| of_option(e, &create.options))?;
-            Ok((planned, Some((trained, tasks))))
+            Ok(Some((planned, trained, tasks)))
         };
         let trained = tokio::select! {
             biased;
@@ -71,8 +73,8 @@ impl Session {
             trained = trained => trained,
         };
         match trained {
-            Ok((_, None)) => Ok(Outcome::Done(format!("would train {name}"))),
-            Ok((planned, Some((trained, tasks)))) => {
+            Ok(None) => Ok(Outcome::Done(format!("would train {name}"))),
+            Ok(Some((planned, trained, tasks))) => {
                 let registered = self.register_model(create, planned, trained, tasks, &statement, begin).await;
                 match registered {
                     Ok(outcome) => Ok(outcome),
@@ -117,7 +119,30 @@ impl Session {
         Ok(None)
     }
 
-    /// Plans the rows and checks options and columns, without training.
+    /// Checks the statement as far as that goes without reading rows: columns that `TRANSFORM` makes are not known before it has learned.
+    pub(super) async fn check_model(&self, create: &CreateModel, model_type: &'static dyn ModelType) -> Result<()> {
+        let state = self.context.state();
+        let plan = planning::plan_query(&state, &self.names, create.query.clone()).await?;
+        self.physical(&plan).await?;
+        let positions = create.options.positions();
+        let options = create.options.values(&OF_THE_OBJECT);
+        options.check(model_type.options()).map_err(|e| at_option(e, &positions))?;
+        (description_of(&create.options)?, labels_of(&create.options)?);
+        let columns = input_columns(&plan)?;
+        match &create.transform {
+            Some(transform) => {
+                let learning = Learning::new(&transform.items, &transform.text, plan, &state).map_err(|e| e.at(transform.position))?;
+                learning.next().map(|_| ()).map_err(|e| e.at(transform.position))
+            }
+            None => {
+                let mut options = options;
+                options.0.remove(WARM_START);
+                model_type.trainer(&options, &columns, None).map(|_| ()).map_err(|e| at_option(e, &positions))
+            }
+        }
+    }
+
+    /// Plans the rows, learns how they are prepared, and checks options and columns, without training.
     pub(super) async fn plan_model(
         &self,
         create: &CreateModel,
@@ -125,15 +150,20 @@ impl Session {
         run_id: &str,
         tracker: &Tracker,
     ) -> Result<PlannedModel> {
-        let _for_preparation = tracker;
         let name = self.names.resolve(&create.name);
-        let plan = planning::plan_query(&self.context.state(), &self.names, create.query.clone()).await?;
-        let inputs = input_columns(&plan)?;
-        if let Some(transform) = &create.transform {
-            return Err(Error::unsupported("TRANSFORM", transform.position).hint("prepare the columns in the training query"));
-        }
+        let positions = create.options.positions();
+        (description_of(&create.options)?, labels_of(&create.options)?);
         let options = create.options.values(&OF_THE_OBJECT);
-        options.check(model_type.options()).map_err(|e| at_option(e, &create.options.positions()))?;
+        options.check(model_type.options()).map_err(|e| at_option(e, &positions))?;
+        let mut plan = planning::plan_query(&self.context.state(), &self.names, create.query.clone()).await?;
+        input_columns(&plan)?;
+        let sources = self.source_tables(&plan)?;
+        let mut preparation = None;
+        if let Some(transform) = &create.transform {
+            let learned = self.learn_preparation(&transform.items, &transform.text, plan, tracker).await;
+            let (values, prepared) = learned.map_err(|e| e.at(transform.position))?;
+            (preparation, plan) = (Some(values), prepared);
+        }
         let warm_start = self.warm_start(create, &name).await?;
         let spec = TrainingSpec {
             model_type: model_type.name().to_string(),
@@ -144,9 +174,8 @@ impl Session {
         };
         // Finds what is wrong with options and columns before anything runs.
         let before = warm_start.map(|(_, model)| model);
-        model_type.trainer(&spec.options, &spec.columns, before.as_deref()).map_err(|e| at_option(e, &create.options.positions()))?;
-        let sources = self.source_tables(&plan)?;
-        Ok(PlannedModel { name, plan, spec, preparation: None, inputs, sources })
+        model_type.trainer(&spec.options, &spec.columns, before.as_deref()).map_err(|e| at_option(e, &positions))?;
+        Ok(PlannedModel { name, plan, spec, preparation, sources })
     }
 
     /// The newest version, where training is to start from it.
@@ -155,7 +184,7 @@ impl Session {
         create: &CreateModel,
         name: &TableName,
     ) -> Result<Option<(ModelReference, std::sync::Arc<dyn orrery_models::Model>)>> {
-        let wanted = create.options.get("warm_start").filter(|option| option.value == OptionValue::Bool(true));
+        let wanted = create.options.get(WARM_START).filter(|option| option.value == OptionValue::Bool(true));
         let Some(option) = wanted else { return Ok(None) };
         let registry = self.names.registry();
         if !registry.exists(name).await? {
@@ -213,8 +242,13 @@ impl Session {
         statement: &str,
         begin: Begin,
     ) -> Result<Outcome> {
-        let PlannedModel { name, spec, preparation, inputs, sources, .. } = planned;
+        let PlannedModel { name, spec, preparation, sources, .. } = planned;
         let file = trained.file.to_bytes()?;
+        let inputs = match &preparation {
+            Some(preparation) => preparation::inputs(preparation)?,
+            // Columns of which training alone makes use, such as weights, are not needed again.
+            None => orrery_models::model_type(&spec.model_type)?.read(&trained.file)?.inputs().to_vec(),
+        };
         let iterations = trained.iterations.len();
         let record = ModelRecord {
             reference: ModelReference { name: name.to_string(), version: 0, url: String::new(), checksum: String::new() },

@@ -45,6 +45,7 @@ pub mod order_words;
 pub mod pair_set;
 pub mod paths;
 pub mod ragged;
+pub mod row_runs;
 pub mod salted_text;
 pub mod session_runs;
 pub mod sessions;

@@ -1,6 +1,6 @@
 //! The operator against the window operator that it stands for, with memory and without.
 
-use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::{collect, displayable};
 use datafusion::prelude::SessionContext;
@@ -53,6 +53,28 @@ async fn sorts_where_memory_is_short() {
     }
     let metrics = operator.metrics().unwrap();
     assert!(metrics.sum_by_name("sorted_for_want_of_memory").unwrap().as_usize() > 0, "{metrics}");
+    assert_eq!(metrics.output_rows(), Some(expected.len()));
+}
+
+/// Consumers that can spill get a fiftieth of the pool each, which is too little for a task's rows.
+#[tokio::test]
+async fn needs_no_share_of_what_others_could_spill() {
+    let context = ours().await.unwrap();
+    let plan = plan(&context, QUERY).await;
+    let pool: Arc<dyn MemoryPool> = Arc::new(FairSpillPool::new(64 << 20));
+    let others: Vec<_> = (0..50).map(|_| MemoryConsumer::new("hardly anything").with_can_spill(true).register(&pool)).collect();
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&pool)).build_arc().unwrap();
+    let task = Arc::new(TaskContext::from(&context.state()).with_runtime(runtime));
+    let batches = collect(Arc::clone(&plan), task).await.unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 60_000);
+    let mut operator = &plan;
+    while !operator.is::<SessionizeExec>() {
+        operator = operator.children()[0];
+    }
+    let sorted = operator.metrics().unwrap().sum_by_name("sorted_for_want_of_memory").map_or(0, |count| count.as_usize());
+    assert_eq!(sorted, 0);
+    drop(others);
+    assert_eq!(pool.reserved(), 0);
 }
 
 #[tokio::test]

@@ -87,3 +87,19 @@ async fn rows_without_a_time_and_no_rows_at_all() {
     assert!(rows_of(&context, &format!("{nulls} WHERE id < 0")).await.unwrap().is_empty());
     assert_same_rows("SELECT count(*) FROM events").await.unwrap();
 }
+
+/// Rows that lie by user for their sessions stay where they are to be grouped by user and session.
+#[tokio::test]
+async fn groups_of_user_and_session_need_no_shuffle_of_their_own() {
+    let sql = "SELECT user_id, session_window(at, INTERVAL '20' MINUTE) AS session, count(*) AS events, sum(price) FILTER (WHERE kind = 'view') AS spent
+        FROM events GROUP BY user_id, session_window(at, INTERVAL '20' MINUTE)";
+    let context = ours().await.unwrap();
+    let text = displayable(plan(&context, sql).await.as_ref()).indent(false).to_string();
+    assert_eq!(text.matches("partitioning=Hash").count(), 1, "{text}");
+    assert!(text.contains("SessionizeExec") && text.contains("mode=SinglePartitioned"), "{text}");
+    let rows = rows_of(&context, sql).await.unwrap();
+    context.sql("SET datafusion.optimizer.subset_repartition_threshold = 100").await.unwrap();
+    let text = displayable(plan(&context, sql).await.as_ref()).indent(false).to_string();
+    assert_eq!(text.matches("partitioning=Hash").count(), 2, "{text}");
+    assert_eq!(rows_of(&context, sql).await.unwrap(), rows);
+}

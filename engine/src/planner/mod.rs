@@ -2,6 +2,7 @@
 
 pub mod aggregate_after_shuffle;
 pub mod aggregate_below_joins;
+pub mod collect_small_sides;
 pub mod combine_first_values;
 pub mod compute_once;
 pub mod count_distinct_roughly;
@@ -121,6 +122,7 @@ pub fn logical_rules() -> Vec<LogicalRule> {
 
 /// Physical rules with those that plans need whose tasks know nothing of each other.
 pub fn across_tasks(mut rules: Vec<PhysicalRule>) -> Vec<PhysicalRule> {
+    rules.retain(|rule| rule.name() != collect_small_sides::NAME);
     // Where joins have been selected and hinted, and before it is looked at which are shuffled.
     let at = rules.iter().position(|rule| rule.name() == "salt_skewed_joins").unwrap_or(0);
     rules.insert(at, Arc::new(join_across_tasks::JoinAcrossTasks::default()));
@@ -142,7 +144,8 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
     rules.splice(at..at, ours);
     let after = |name: &str, rules: &[PhysicalRule]| rules.iter().position(|rule| rule.name() == name).map_or(0, |at| at + 1);
     // Where joins have been selected by size, and before their sides are shuffled and sorted.
-    rules.insert(after("join_selection", &rules), Arc::new(hints::apply_join_hints::ApplyJoinHints::default()));
+    rules.insert(after("join_selection", &rules), Arc::new(collect_small_sides::CollectSmallSides::default()));
+    rules.insert(after(collect_small_sides::NAME, &rules), Arc::new(hints::apply_join_hints::ApplyJoinHints::default()));
     // Where it is settled which joins are to be shuffled, and before they are.
     rules.insert(after("apply_join_hints", &rules), Arc::new(salt_skewed_joins::SaltSkewedJoins::default()));
     // It takes out repartitions, so that hinted ones can only be put in behind it.

@@ -21,7 +21,8 @@ fn read(path: &str) -> Anything<(RecordBatch, RecordBatch)> {
     let (users, rest) = rest.split_at(n * 8);
     let (items, rest) = rest.split_at(n * 8);
     let (ratings, held_out) = rest.split_at(n * 4);
-    let ids = |bytes: &[u8]| Arc::new(Int64Array::from_iter_values(bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)))) as ArrayRef;
+    let ids =
+        |bytes: &[u8]| Arc::new(Int64Array::from_iter_values(bytes.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)))) as ArrayRef;
     let ratings = Arc::new(Float32Array::from_iter_values(ratings.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))));
     let fields = [("user", DataType::Int64), ("item", DataType::Int64), ("rating", DataType::Float32)];
     let schema = Schema::new(fields.map(|(name, kind)| Field::new(name, kind, false)).to_vec());

@@ -57,7 +57,8 @@ impl Gathered {
         if rows.is_finite() {
             return Ok(rows);
         }
-        Err(ModelError::column(&config.names[2], "the sum of a pair's ratings exceeds 3.4e38").hint("set duplicates = 'mean', or use smaller ratings"))
+        Err(ModelError::column(&config.names[2], "the sum of a pair's ratings exceeds 3.4e38")
+            .hint("set duplicates = 'mean', or use smaller ratings"))
     }
 
     fn row_count(&self) -> u64 {
@@ -273,7 +274,8 @@ impl OneSide {
         let factors = self.pick(0, other_ids, others)?;
         let before = if own_ids.is_empty() { None } else { Some(self.pick(1, own_ids, own)?) };
         let gram = if gram.is_empty() { None } else { Some(Gram { upper: f64::from_bytes(gram) }) };
-        let step = HalfStep { config: &self.config, ratings: &self.ratings, factors: &factors, gram: gram.as_ref(), before: before.as_ref() };
+        let step =
+            HalfStep { config: &self.config, ratings: &self.ratings, factors: &factors, gram: gram.as_ref(), before: before.as_ref() };
         let (solved, losses) = step.solve(observer)?;
         pack(Answer::Rows, &[self.key.as_bytes(), &f32::to_bytes(&solved.to_dense()), &f64::to_bytes(&losses)])
     }

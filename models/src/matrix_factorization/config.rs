@@ -12,7 +12,12 @@ const AUTO_CHOLESKY_FACTORS: usize = 16;
 
 /// The options, in the order of the reference.
 pub const OPTIONS: &[OptionSpec] = &[
-    spec("feedback_type", OptionKind::Choice(&["explicit", "implicit"]), Some("'explicit'"), "Whether ratings are opinions, to be predicted, or counts of what users did: how sure it is that they like an item."),
+    spec(
+        "feedback_type",
+        OptionKind::Choice(&["explicit", "implicit"]),
+        Some("'explicit'"),
+        "Whether ratings are opinions, to be predicted, or counts of what users did: how sure it is that they like an item.",
+    ),
     spec("user_col", OptionKind::Text, Some("'user'"), "The column of user ids."),
     spec("item_col", OptionKind::Text, Some("'item'"), "The column of item ids."),
     spec("rating_col", OptionKind::Text, Some("'rating'"), "The column of ratings."),
@@ -20,14 +25,44 @@ pub const OPTIONS: &[OptionSpec] = &[
     spec("rank", OptionKind::Int(1, MAX_FACTORS), None, "The same as num_factors."),
     spec("max_iterations", OptionKind::Int(1, 1_000_000), Some("10"), "How often items and then users are solved."),
     spec("l2_reg", OptionKind::Float(0.0, 1e30), Some("0.1"), "Weight of the squared factors in what is minimised."),
-    spec("reg_scaling", OptionKind::Choice(&["ratings", "flat"]), Some("'ratings'"), "'ratings': l2_reg counts once for each rating of the user or item (implicit: each positive one), as in Spark; 'flat': once."),
-    spec("wals_alpha", OptionKind::Float(0.0, 1e30), Some("1.0"), "Implicit feedback: a rating r gives its pair the weight 1 + wals_alpha * |r|."),
+    spec(
+        "reg_scaling",
+        OptionKind::Choice(&["ratings", "flat"]),
+        Some("'ratings'"),
+        "'ratings': l2_reg counts once for each rating of the user or item (implicit: each positive one), as in Spark; 'flat': once.",
+    ),
+    spec(
+        "wals_alpha",
+        OptionKind::Float(0.0, 1e30),
+        Some("1.0"),
+        "Implicit feedback: a rating r gives its pair the weight 1 + wals_alpha * |r|.",
+    ),
     spec("alpha", OptionKind::Float(0.0, 1e30), None, "The same as wals_alpha."),
     spec("nonnegative", OptionKind::Bool, Some("FALSE"), "Keeps all factors at 0 or above."),
-    spec("solver", OptionKind::Choice(&["auto", "cholesky", "cg"]), Some("'auto'"), "How the factors of a row are found: exactly by Cholesky, or by three steps of conjugate gradients from those before. 'auto': 'cg' for implicit feedback with more than 16 factors, else 'cholesky'."),
-    spec("cold_start", OptionKind::Choice(&["drop", "nan", "mean"]), Some("'drop'"), "What is predicted for a user or item that was not trained on: 'drop': NULL (left out of evaluation), 'nan': NaN, 'mean': the mean rating."),
-    spec("duplicates", OptionKind::Choice(&["sum", "mean", "error"]), None, "What several ratings of one item by one user are: added, averaged, or an error. By default 'mean' for explicit and 'sum' for implicit feedback."),
-    spec("tol", OptionKind::Float(0.0, 1.0), Some("0.0"), "Ends training when an iteration changes the loss by at most this share of it; 0: never before max_iterations."),
+    spec(
+        "solver",
+        OptionKind::Choice(&["auto", "cholesky", "cg"]),
+        Some("'auto'"),
+        "How the factors of a row are found: exactly by Cholesky, or by three steps of conjugate gradients from those before. 'auto': 'cg' for implicit feedback with more than 16 factors, else 'cholesky'.",
+    ),
+    spec(
+        "cold_start",
+        OptionKind::Choice(&["drop", "nan", "mean"]),
+        Some("'drop'"),
+        "What is predicted for a user or item that was not trained on: 'drop': NULL (left out of evaluation), 'nan': NaN, 'mean': the mean rating.",
+    ),
+    spec(
+        "duplicates",
+        OptionKind::Choice(&["sum", "mean", "error"]),
+        None,
+        "What several ratings of one item by one user are: added, averaged, or an error. By default 'mean' for explicit and 'sum' for implicit feedback.",
+    ),
+    spec(
+        "tol",
+        OptionKind::Float(0.0, 1.0),
+        Some("0.0"),
+        "Ends training when an iteration changes the loss by at most this share of it; 0: never before max_iterations.",
+    ),
     spec("seed", OptionKind::Int(i64::MIN, i64::MAX), Some("0"), "Seed of the factors to begin with."),
 ];
 
@@ -121,7 +156,8 @@ impl Config {
         options.check(OPTIONS)?;
         for (alias, name) in [("rank", "num_factors"), ("alpha", "wals_alpha")] {
             if options.0.contains_key(alias) && options.0.contains_key(name) {
-                return Err(ModelError::option(alias, format!("'{name}' is given too")).hint(format!("'{alias}' is another name of '{name}'; give one")));
+                return Err(ModelError::option(alias, format!("'{name}' is given too"))
+                    .hint(format!("'{alias}' is another name of '{name}'; give one")));
             }
         }
         let choice = |name: &str, default: &str| options.choice(name).unwrap_or_else(|| default.to_string());
@@ -129,7 +165,8 @@ impl Config {
         let alpha = options.float("wals_alpha").or_else(|| options.float("alpha"));
         if !implicit && alpha.is_some() {
             let given = if options.0.contains_key("alpha") { "alpha" } else { "wals_alpha" };
-            return Err(ModelError::option(given, "it has no meaning for explicit feedback").hint("leave it out, or set feedback_type = 'implicit'"));
+            return Err(ModelError::option(given, "it has no meaning for explicit feedback")
+                .hint("leave it out, or set feedback_type = 'implicit'"));
         }
         let rank = options.int("num_factors").or_else(|| options.int("rank")).unwrap_or(10) as usize;
         let (names, columns) = find_columns(options, training)?;
@@ -170,7 +207,8 @@ impl Config {
 fn solver(written: &str, nonnegative: bool, implicit: bool, rank: usize) -> Result<Solver> {
     match (written, nonnegative) {
         ("cg", true) => {
-            Err(ModelError::option("solver", "'cg' cannot keep factors at 0 or above").hint("with nonnegative = TRUE use 'auto' or 'cholesky'"))
+            Err(ModelError::option("solver", "'cg' cannot keep factors at 0 or above")
+                .hint("with nonnegative = TRUE use 'auto' or 'cholesky'"))
         }
         (_, true) => Ok(Solver::Nonnegative),
         ("cg", false) => Ok(Solver::ConjugateGradient),
@@ -205,6 +243,6 @@ pub fn rating_type(column: &str, data_type: &DataType) -> Result<()> {
     if data_type.is_numeric() {
         return Ok(());
     }
-    Err(ModelError::column(column, format!("ratings have to be numbers and not {data_type}")).hint(format!("CAST({column} AS DOUBLE) makes numbers of texts")))
+    Err(ModelError::column(column, format!("ratings have to be numbers and not {data_type}"))
+        .hint(format!("CAST({column} AS DOUBLE) makes numbers of texts")))
 }
-

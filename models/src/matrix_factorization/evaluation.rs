@@ -254,7 +254,13 @@ impl Evaluation for RankingEvaluation {
         }
         let mut rows: Vec<(u32, u32, f32)> = records
             .iter()
-            .map(|r| (u32::from_le_bytes([r[0], r[1], r[2], r[3]]), u32::from_le_bytes([r[4], r[5], r[6], r[7]]), f32::from_le_bytes([r[8], r[9], r[10], r[11]])))
+            .map(|r| {
+                (
+                    u32::from_le_bytes([r[0], r[1], r[2], r[3]]),
+                    u32::from_le_bytes([r[4], r[5], r[6], r[7]]),
+                    f32::from_le_bytes([r[8], r[9], r[10], r[11]]),
+                )
+            })
             .collect();
         if rows.iter().any(|(user, item, _)| !self.model.has(*user, *item)) {
             return Err(damaged("ids that the model does not have"));

@@ -106,8 +106,17 @@ impl HalfStep<'_> {
                 x.copy_from_slice(before.row(row));
             }
             let Scratch { weights, targets, room, .. } = scratch;
-            let equations =
-                ConjugateGradient { factors: self.factors, others, weights, targets, gram: whole_gram, ridge: ridge as f32, steps: STEPS, x, room };
+            let equations = ConjugateGradient {
+                factors: self.factors,
+                others,
+                weights,
+                targets,
+                gram: whole_gram,
+                ridge: ridge as f32,
+                steps: STEPS,
+                x,
+                room,
+            };
             widest(equations)
         } else {
             self.solve_exactly(others, ratings, ridge, x, scratch)
@@ -150,7 +159,14 @@ struct Scratch {
 impl Scratch {
     fn new(rank: usize) -> Self {
         let (weights, targets, room) = (Vec::new(), Vec::new(), Vec::new());
-        Self { equations: NormalEquations::new(rank), nonnegative: Nonnegative::new(rank), solution: vec![0.0; rank], weights, targets, room }
+        Self {
+            equations: NormalEquations::new(rank),
+            nonnegative: Nonnegative::new(rank),
+            solution: vec![0.0; rank],
+            weights,
+            targets,
+            room,
+        }
     }
 }
 

@@ -129,7 +129,10 @@ impl MatrixFactorizationModel {
             let ids = Dictionary::from_ipc(file.u8s(&format!("{side}_ids"))?)?;
             let (shape, dense) = file.f32s(&format!("{side}_factors"))?;
             if rank == 0 || ids.len() == 0 || shape != [ids.len(), rank] || dense.len() != ids.len() * rank {
-                return Err(ModelError::file(format!("the {side} factors of the model file have shape {shape:?}, for {} ids of {rank} factors", ids.len())));
+                return Err(ModelError::file(format!(
+                    "the {side} factors of the model file have shape {shape:?}, for {} ids of {rank} factors",
+                    ids.len()
+                )));
             }
             Ok((ids, Factors::from_dense(rank, &dense)))
         };
@@ -323,7 +326,8 @@ impl MatrixFactorizationModel {
         features.push(None);
         let factors: Int64Array = (0..rows * self.rank).map(|i| (i % self.rank) as i64 + 1).collect();
         let fields = Fields::from(vec![Field::new("factor", DataType::Int64, false), Field::new("weight", DataType::Float64, false)]);
-        let values = StructArray::try_new(fields.clone(), vec![Arc::new(factors), Arc::new(Float64Array::from(weights))], None).map_err(bug)?;
+        let values =
+            StructArray::try_new(fields.clone(), vec![Arc::new(factors), Arc::new(Float64Array::from(weights))], None).map_err(bug)?;
         let item = Arc::new(Field::new("item", DataType::Struct(fields), false));
         let lengths = std::iter::repeat_n(self.rank, rows).chain(std::iter::once(0));
         let lists = ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), Arc::new(values), None).map_err(bug)?;
@@ -365,7 +369,8 @@ impl Model for MatrixFactorizationModel {
     }
 
     fn bytes(&self) -> usize {
-        let sides = self.dictionaries.iter().map(Dictionary::bytes).sum::<usize>() + self.factors.iter().map(Factors::bytes).sum::<usize>() * 2;
+        let sides =
+            self.dictionaries.iter().map(Dictionary::bytes).sum::<usize>() + self.factors.iter().map(Factors::bytes).sum::<usize>() * 2;
         sides + self.rated.bytes() * 2
     }
 

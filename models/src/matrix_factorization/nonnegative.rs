@@ -20,7 +20,14 @@ impl Nonnegative {
     /// Room for so many factors.
     pub fn new(rank: usize) -> Self {
         let zeros = vec![0.0; rank];
-        Self { rank, passive: vec![false; rank], places: Vec::with_capacity(rank), triangle: vec![0.0; rank * rank], trial: zeros.clone(), gradient: zeros }
+        Self {
+            rank,
+            passive: vec![false; rank],
+            places: Vec::with_capacity(rank),
+            triangle: vec![0.0; rank * rank],
+            trial: zeros.clone(),
+            gradient: zeros,
+        }
     }
 
     /// The `x >= 0` of least `½ xᵀ A x - bᵀ x`. `A` is whole and symmetric, its rows `stride` apart.
@@ -32,7 +39,8 @@ impl Nonnegative {
         let tolerance = TOLERANCE * b[..rank].iter().fold(0.0, |most: f64, v| most.max(v.abs()));
         let mut exchanges = EXCHANGES * rank;
         loop {
-            let best = (0..rank).filter(|f| !self.passive[*f]).max_by(|p, q| self.gradient[*p].total_cmp(&self.gradient[*q]).then(q.cmp(p)));
+            let best =
+                (0..rank).filter(|f| !self.passive[*f]).max_by(|p, q| self.gradient[*p].total_cmp(&self.gradient[*q]).then(q.cmp(p)));
             let Some(best) = best.filter(|f| self.gradient[*f] > tolerance) else { return };
             self.passive[best] = true;
             if !self.solve_passive(a, stride, b) || self.trial[best] <= 0.0 {

@@ -64,7 +64,9 @@ pub fn read_ratings(column: &str, ratings: &ArrayRef) -> Result<Vec<f32>> {
     rating_type(column, ratings.data_type())?;
     let nulls = ratings.logical_null_count();
     if nulls > 0 {
-        return Err(ModelError::column(column, format!("{nulls} of {} ratings are NULL", ratings.len())).hint("leave these rows out in the query"));
+        return Err(
+            ModelError::column(column, format!("{nulls} of {} ratings are NULL", ratings.len())).hint("leave these rows out in the query")
+        );
     }
     let numbers = cast(ratings, &DataType::Float64).map_err(|e| ModelError::column(column, e.to_string()))?;
     numbers.as_primitive::<Float64Type>().values().iter().map(|value| narrow(column, *value)).collect()
@@ -108,7 +110,11 @@ impl Rows {
     ///
     /// # Errors
     /// A pair that was rated more than once, where that is refused.
-    pub fn gather(rows: usize, triples: impl Iterator<Item = (u32, u32, f32)> + Clone, duplicates: Duplicates) -> std::result::Result<Self, Repeated> {
+    pub fn gather(
+        rows: usize,
+        triples: impl Iterator<Item = (u32, u32, f32)> + Clone,
+        duplicates: Duplicates,
+    ) -> std::result::Result<Self, Repeated> {
         let mut offsets = vec![0; rows + 1];
         for (row, _, _) in triples.clone() {
             offsets[row as usize + 1] += 1;
@@ -132,7 +138,11 @@ impl Rows {
             rest = after;
         }
         let kept: Vec<Option<usize>> = slices.into_par_iter().with_min_len(64).map(|row| unite(row, duplicates)).collect();
-        let mut result = Self { offsets: Vec::with_capacity(rows + 1), others: Vec::with_capacity(packed.len()), values: Vec::with_capacity(packed.len()) };
+        let mut result = Self {
+            offsets: Vec::with_capacity(rows + 1),
+            others: Vec::with_capacity(packed.len()),
+            values: Vec::with_capacity(packed.len()),
+        };
         result.offsets.push(0);
         for (row, kept) in kept.into_iter().enumerate() {
             let slice = &packed[offsets[row]..offsets[row + 1]];

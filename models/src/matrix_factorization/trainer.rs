@@ -12,7 +12,7 @@ use super::half_step::gram;
 use super::ids::{Dictionary, Interner};
 use super::model::{Content, write};
 use super::ratings::Ratings;
-use super::wire::{Answer, Number, Request, pack, unpack, unpack_any, unexpected};
+use super::wire::{Answer, Number, Request, pack, unexpected, unpack, unpack_any};
 use crate::model_file::checksum;
 use crate::{Block, Collector, Iteration, Layout, ModelError, Observer, Passes, Result, Trained, Trainer};
 
@@ -262,7 +262,8 @@ impl<'a> Spread<'a> {
             let mut rest = rated.as_slice();
             let rows = row_errors.as_chunks::<SUMS>().0.iter().zip(u64::from_bytes(lengths));
             for (place, (row, length)) in self.places_of(0, key)?.iter().zip(rows) {
-                let (items, after) = rest.split_at_checked(length as usize).ok_or_else(|| ModelError::bug("ratings of a block end early"))?;
+                let (items, after) =
+                    rest.split_at_checked(length as usize).ok_or_else(|| ModelError::bug("ratings of a block end early"))?;
                 errors[*place as usize] = *row;
                 rated_by[*place as usize] = items.to_vec();
                 rest = after;

@@ -23,10 +23,12 @@ struct Cluster<'a> {
 impl<'a> Cluster<'a> {
     fn new(trainer: &'a dyn Trainer, rows: &RecordBatch, keys: [Vec<u64>; 2], tasks: u64, fresh: bool) -> Self {
         let divide = |keys: &[u64]| -> Vec<Vec<RecordBatch>> {
-            (0..tasks).map(|task| {
-                let places: UInt32Array = (0..keys.len() as u32).filter(|row| mix(keys[*row as usize]) % tasks == task).collect();
-                vec![take_record_batch(rows, &places).unwrap()]
-            }).collect()
+            (0..tasks)
+                .map(|task| {
+                    let places: UInt32Array = (0..keys.len() as u32).filter(|row| mix(keys[*row as usize]) % tasks == task).collect();
+                    vec![take_record_batch(rows, &places).unwrap()]
+                })
+                .collect()
         };
         let mut cluster = Self { trainer, tasks: keys.each_ref().map(|keys| divide(keys)), fresh, blocks: [Vec::new(), Vec::new()] };
         cluster.blocks = [cluster.gather(0).unwrap(), cluster.gather(1).unwrap()];
@@ -90,7 +92,10 @@ fn the_same_file_for_any_division() {
     for given in configurations() {
         let expected = bytes_in_memory(&table, &given, 1, 8192);
         for (partitions, batch) in [(2, 50), (7, 13)] {
-            assert!(bytes_in_memory(&shuffled(&table, partitions as u64), &given, partitions, batch) == expected, "{partitions} partitions, {given:?}");
+            assert!(
+                bytes_in_memory(&shuffled(&table, partitions as u64), &given, partitions, batch) == expected,
+                "{partitions} partitions, {given:?}"
+            );
         }
         let trainer = trainer(&table, &given).unwrap();
         let whole = train(&table, &given).unwrap();
@@ -110,7 +115,9 @@ fn the_same_file_for_any_division() {
 fn the_same_file_for_any_number_of_threads() {
     let table = rows(&some_ratings(90, 60, 0.4));
     for given in configurations() {
-        let with = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| bytes_in_memory(&table, &given, 1, 8192));
+        let with = |threads| {
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| bytes_in_memory(&table, &given, 1, 8192))
+        };
         assert!(with(1) == with(3), "{given:?}");
     }
 }

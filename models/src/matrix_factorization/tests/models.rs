@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Decimal128Array, DictionaryArray, Int8Array, Int64Array, LargeStringArray, RecordBatch, StringArray, StringViewArray, TimestampMicrosecondArray, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, DictionaryArray, Int8Array, Int64Array, LargeStringArray, RecordBatch,
+    StringArray, StringViewArray, TimestampMicrosecondArray, UInt64Array,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
 use proptest::prelude::*;
@@ -82,7 +85,11 @@ fn ids_of_many_types() {
 #[test]
 fn the_width_of_whole_numbers_makes_no_difference() {
     let table = rows(&some_ratings(10, 8, 0.6));
-    let narrow = rows_of(cast(table.column(0), &DataType::Int32).unwrap(), cast(table.column(1), &DataType::Int16).unwrap(), table.column(2).clone());
+    let narrow = rows_of(
+        cast(table.column(0), &DataType::Int32).unwrap(),
+        cast(table.column(1), &DataType::Int16).unwrap(),
+        table.column(2).clone(),
+    );
     let factors = |table| train(table, &[]).unwrap().file.f32s("user_factors").unwrap();
     assert_eq!(factors(&table), factors(&narrow));
     let model = model(&narrow, &[]);
@@ -137,9 +144,12 @@ fn check_recommendations(model: &MatrixFactorizationModel, triples: &[(i64, i64,
     for (row, id) in model.ids(side).as_primitive::<Int64Type>().values().iter().enumerate() {
         let repeated = Arc::new(Int64Array::from(vec![*id; others.len()])) as ArrayRef;
         let candidates = model.ids(other);
-        let scores = if side == Side::Users { model.predict_pairs(&repeated, candidates) } else { model.predict_pairs(candidates, &repeated) }.unwrap();
+        let scores =
+            if side == Side::Users { model.predict_pairs(&repeated, candidates) } else { model.predict_pairs(candidates, &repeated) }
+                .unwrap();
         let seen = |o: i64| triples.iter().any(|t| if side == Side::Users { (t.0, t.1) == (*id, o) } else { (t.1, t.0) == (*id, o) });
-        let mut expected: Vec<(i64, f64)> = others.iter().copied().zip(scores.values().iter().copied()).filter(|(o, _)| !(exclude_seen && seen(*o))).collect();
+        let mut expected: Vec<(i64, f64)> =
+            others.iter().copied().zip(scores.values().iter().copied()).filter(|(o, _)| !(exclude_seen && seen(*o))).collect();
         expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         expected.truncate(k);
         assert_eq!(pairs(&all.best, row), expected);
@@ -208,7 +218,10 @@ fn weights_are_the_factors() {
     let table: RecordBatch = model.table(ModelTable::Weights).unwrap().unwrap();
     assert!(model.table(ModelTable::PrincipalComponents).unwrap().is_none());
     let column = |name: &str| table.column_by_name(name).unwrap().clone();
-    assert_eq!(column("processed_input").as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["user", "user", "item", "item", "global__intercept__"]);
+    assert_eq!(
+        column("processed_input").as_string::<i32>().iter().flatten().collect::<Vec<_>>(),
+        ["user", "user", "item", "item", "global__intercept__"]
+    );
     assert_eq!(column("feature").as_string::<i32>().iter().collect::<Vec<_>>(), [Some("7"), Some("8"), Some("1"), Some("2"), None]);
     let first = column("factor_weights").as_list::<i32>().value(2);
     let factors = first.as_struct().column(0).as_primitive::<Int64Type>().values().to_vec();

@@ -36,7 +36,9 @@ fn measures_of_a_ranking_by_hand() {
 #[test]
 fn rankings_without_hits_or_wants_are_zero() {
     for hits in [RankedHits::of(&[1, 2, 3], &[]), RankedHits::of(&[1, 2, 3], &[4]), RankedHits::of(&[], &[4])] {
-        for measure in [hits.precision_at(2), hits.recall_at(2), hits.average_precision(), hits.ndcg(), hits.ndcg_at(0), hits.precision_at(0)] {
+        for measure in
+            [hits.precision_at(2), hits.recall_at(2), hits.average_precision(), hits.ndcg(), hits.ndcg_at(0), hits.precision_at(0)]
+        {
             assert_eq!(measure, 0.0);
         }
     }

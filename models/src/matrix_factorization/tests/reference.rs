@@ -146,7 +146,13 @@ fn negative_evidence_counts_against_an_item() {
     for triple in triples.iter_mut().step_by(3) {
         triple.2 = -triple.2;
     }
-    let given = [("feedback_type", text("implicit")), ("num_factors", Int(3)), ("max_iterations", Int(2)), ("seed", Int(3)), ("l2_reg", OptionValue::Float(0.1))];
+    let given = [
+        ("feedback_type", text("implicit")),
+        ("num_factors", Int(3)),
+        ("max_iterations", Int(2)),
+        ("seed", Int(3)),
+        ("l2_reg", OptionValue::Float(0.1)),
+    ];
     let trained = train(&rows(&triples), &given).unwrap();
     let reference = Plain { rank: 3, iterations: 2, reg: 0.1, by_ratings: true, alpha: Some(1.0) };
     let (x, _, _) = plain(&trained.file, &triples, 3, reference);

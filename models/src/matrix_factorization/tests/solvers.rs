@@ -16,9 +16,8 @@ fn numbers(count: usize) -> impl Strategy<Value = Vec<f32>> {
 
 /// Factors of `count` rows with weights and targets.
 fn system(max_rank: usize, max_rows: usize) -> impl Strategy<Value = (usize, Vec<f32>, Vec<f32>, Vec<f32>)> {
-    (1..=max_rank, 1..=max_rows).prop_flat_map(|(rank, count)| {
-        (Just(rank), numbers(rank * count), prop::collection::vec(0.0f32..3.0, count), numbers(count))
-    })
+    (1..=max_rank, 1..=max_rows)
+        .prop_flat_map(|(rank, count)| (Just(rank), numbers(rank * count), prop::collection::vec(0.0f32..3.0, count), numbers(count)))
 }
 
 fn dense(rank: usize, values: &[f32], weights: &[f32], targets: &[f32], ridge: f64) -> (DMatrix<f64>, DVector<f64>) {

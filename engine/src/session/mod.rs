@@ -47,13 +47,14 @@ use orrery_lakehouse::Warehouse;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::models::live::TrainingProgress;
 pub use backend::{Backend, InProcess, Workers};
 pub use bytes_read::{bytes_read, source_bytes};
 pub use execute::{Mode, Outcome};
 pub use functions::Function;
 pub use options::SessionOptions;
-pub use crate::models::live::TrainingProgress;
 pub use progress::{Progress, Reading, Tasks, Tracker};
+pub(crate) use runtime::machine_memory_bytes;
 pub use system_rows::append_system_rows;
 pub use types::sql_type_name;
 

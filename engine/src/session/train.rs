@@ -141,8 +141,7 @@ impl Session {
         let threads = workers.threads.unwrap_or_else(|| self.context.copied_config().target_partitions());
         let mut objects = if workers.are_remote { Some(self.scratch_objects().await?) } else { None };
         let told_at = objects.as_mut().map(|objects| objects.url(TOLD));
-        let train: Arc<dyn ExecutionPlan> =
-            Arc::new(TrainModelExec::new(Arc::clone(plan), training.spec.clone(), threads, told_at));
+        let train: Arc<dyn ExecutionPlan> = Arc::new(TrainModelExec::new(Arc::clone(plan), training.spec.clone(), threads, told_at));
         training.tracker.start(&train);
         let run = self.backend.run(train, &self.context, training.tracker);
         let Some(objects) = objects else { return TrainModelExec::outcome(&run.await?) };

@@ -66,13 +66,7 @@ struct Instructions {
 /// What the task's payload says.
 #[derive(Serialize, Deserialize)]
 enum Outcome {
-    Trained {
-        file: Vec<u8>,
-        rows: u64,
-        iterations: Vec<Iteration>,
-        metrics: BTreeMap<String, f64>,
-        trials: Vec<Trial>,
-    },
+    Trained { file: Vec<u8>, rows: u64, iterations: Vec<Iteration>, metrics: BTreeMap<String, f64>, trials: Vec<Trial> },
     DoesNotFit(u64),
 }
 

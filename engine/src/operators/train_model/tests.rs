@@ -131,7 +131,9 @@ async fn what_may_differ_when_run_again_is_not_read_again() {
     session.register_parquet("t", dir.path().display().to_string(), ParquetReadOptions::default()).await.unwrap();
     let plan = async |sql: &str| session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
     assert!(one_partition::reads_again(&plan("SELECT k, v * 2 AS w FROM t WHERE v > 3").await));
-    for sql in ["SELECT k, random() AS r FROM t", "SELECT k, count(*) AS n FROM t GROUP BY k", "SELECT k, v FROM t LIMIT 3", "SELECT 1 AS k"] {
+    for sql in
+        ["SELECT k, random() AS r FROM t", "SELECT k, count(*) AS n FROM t GROUP BY k", "SELECT k, v FROM t LIMIT 3", "SELECT 1 AS k"]
+    {
         assert!(!one_partition::reads_again(&plan(sql).await), "{sql}");
     }
 }

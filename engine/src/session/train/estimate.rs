@@ -50,7 +50,9 @@ impl Session {
             TrainingPlace::Distributed => return (true, "orrery.training is distributed".to_string()),
             TrainingPlace::Auto => {}
         }
-        let Some(bytes) = estimate.block_bytes else { return (false, "how many rows there are is not known; one task tries first".to_string()) };
+        let Some(bytes) = estimate.block_bytes else {
+            return (false, "how many rows there are is not known; one task tries first".to_string());
+        };
         if let Some(granted) = estimate.granted_bytes
             && bytes > granted / 10 * 9
         {

@@ -17,6 +17,7 @@ pub mod model_type;
 pub mod observer;
 pub mod options;
 pub mod pca;
+pub mod simd;
 
 pub use error::{ModelError, Result};
 pub use model_file::ModelFile;

@@ -202,6 +202,16 @@ pub trait Model: Send + Sync {
     /// Values that cannot be scored.
     fn predict(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>>;
 
+    /// Scores rows for some of the columns of [`Model::predicted`] only, by index and in that order: what nobody asks for need not be computed.
+    ///
+    /// # Errors
+    /// As [`Model::predict`]; an index that is none.
+    fn predict_only(&self, columns: &[ArrayRef], wanted: &[usize]) -> Result<Vec<ArrayRef>> {
+        let all = self.predict(columns)?;
+        let column = |i: &usize| all.get(*i).cloned().ok_or_else(|| ModelError::bug(format!("{} predicts no column {i}", self.model_type())));
+        wanted.iter().map(column).collect()
+    }
+
     /// The columns that `ML.DETECT_ANOMALIES` adds; empty where the model type has no such notion. A row is anomalous when its score is greater than
     /// [`Model::anomaly_threshold`].
     fn anomaly_fields(&self) -> Vec<Field> {

@@ -1,0 +1,221 @@
+//! The inner loops: squared distances from the rows of a tile to centres.
+//!
+//! The squared distance is `Σ (x_f - c_f)²`, features in their order, whatever the vectors' width: every part of training and scoring that asks for the nearest
+//! centre computes the same bits, and ties go to the lowest index. The form `|x|² - 2 x·c + |c|²` would save a third of the arithmetic and lose digits.
+
+use crate::features::TILE_ROWS;
+use crate::simd::Kernel;
+
+/// Rows that are worked on at once.
+const LANES: usize = 16;
+
+type Lanes = [f64; LANES];
+
+/// Squared distances of [`LANES`] rows, from row `from`, to `N` centres.
+#[inline(always)]
+fn squares<const N: usize>(tile: &[f64], from: usize, centres: [&[f64]; N]) -> [Lanes; N] {
+    let mut sums = [[0.0; LANES]; N];
+    let features = centres.first().map_or(0, |c| c.len());
+    for f in 0..features {
+        let Some(x) = tile[f * TILE_ROWS + from..].first_chunk::<LANES>() else { return sums };
+        for (sum, centre) in sums.iter_mut().zip(centres) {
+            let c = centre[f];
+            for lane in 0..LANES {
+                let difference = x[lane] - c;
+                sum[lane] += difference * difference;
+            }
+        }
+    }
+    sums
+}
+
+/// Calls `each(index, squared distances)` for every centre in their order.
+#[inline(always)]
+fn for_each_centre(tile: &[f64], from: usize, centres: &[f64], features: usize, mut each: impl FnMut(usize, &Lanes)) {
+    let count = centres.len() / features;
+    let centre = |i: usize| &centres[i * features..(i + 1) * features];
+    let mut i = 0;
+    while i + 2 <= count {
+        let two = squares(tile, from, [centre(i), centre(i + 1)]);
+        each(i, &two[0]);
+        each(i + 1, &two[1]);
+        i += 2;
+    }
+    if i < count {
+        each(i, &squares(tile, from, [centre(i)])[0]);
+    }
+}
+
+/// The nearest centre of each row and the squared distance to it.
+#[derive(Debug)]
+pub struct Nearest<'a> {
+    /// A tile's values.
+    pub tile: &'a [f64],
+    /// How many of its rows count.
+    pub rows: usize,
+    /// Features of a row.
+    pub features: usize,
+    /// Centres, one after the other.
+    pub centres: &'a [f64],
+    /// Index of the nearest centre, for [`TILE_ROWS`] rows.
+    pub labels: &'a mut [u16],
+    /// Squared distance to it, for [`TILE_ROWS`] rows.
+    pub squares: &'a mut [f64],
+}
+
+impl Kernel for Nearest<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for from in (0..self.rows).step_by(LANES) {
+            let mut best = [f64::INFINITY; LANES];
+            let mut index = [0.0; LANES];
+            for_each_centre(self.tile, from, self.centres, self.features, |i, square| {
+                let i = i as f64;
+                for lane in 0..LANES {
+                    let nearer = square[lane] < best[lane];
+                    best[lane] = if nearer { square[lane] } else { best[lane] };
+                    index[lane] = if nearer { i } else { index[lane] };
+                }
+            });
+            for lane in 0..LANES {
+                self.labels[from + lane] = index[lane] as u16;
+                self.squares[from + lane] = best[lane];
+            }
+        }
+    }
+}
+
+/// Lowers `squares` to the squared distance to one centre where that is nearer.
+#[derive(Debug)]
+pub struct Lower<'a> {
+    /// A tile's values.
+    pub tile: &'a [f64],
+    /// How many of its rows count.
+    pub rows: usize,
+    /// The centre.
+    pub centre: &'a [f64],
+    /// For [`TILE_ROWS`] rows.
+    pub squares: &'a mut [f64],
+}
+
+impl Kernel for Lower<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for from in (0..self.rows).step_by(LANES) {
+            let [found] = squares(self.tile, from, [self.centre]);
+            for lane in 0..LANES {
+                let before = self.squares[from + lane];
+                self.squares[from + lane] = if found[lane] < before { found[lane] } else { before };
+            }
+        }
+    }
+}
+
+/// All squared distances, centre by centre.
+#[derive(Debug)]
+pub struct AllSquares<'a> {
+    /// A tile's values.
+    pub tile: &'a [f64],
+    /// How many of its rows count.
+    pub rows: usize,
+    /// Features of a row.
+    pub features: usize,
+    /// Centres, one after the other.
+    pub centres: &'a [f64],
+    /// For each centre [`TILE_ROWS`] rows.
+    pub squares: &'a mut [f64],
+}
+
+impl Kernel for AllSquares<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for from in (0..self.rows).step_by(LANES) {
+            for_each_centre(self.tile, from, self.centres, self.features, |i, square| {
+                self.squares[i * TILE_ROWS + from..][..LANES].copy_from_slice(square);
+            });
+        }
+    }
+}
+
+/// Mean squared distances to the rows of the own cluster and of the nearest other one: `|x - mean|²` and the cluster's variance.
+#[derive(Debug)]
+pub struct OwnAndOther<'a> {
+    /// A tile's values.
+    pub tile: &'a [f64],
+    /// How many of its rows count.
+    pub rows: usize,
+    /// Features of a row.
+    pub features: usize,
+    /// Means of the clusters that have rows, one after the other.
+    pub means: &'a [f64],
+    /// The variance of each: the mean squared distance of its rows to its mean.
+    pub variances: &'a [f64],
+    /// The cluster of each row, as an index into `means`, for [`TILE_ROWS`] rows.
+    pub labels: &'a [u16],
+    /// For [`TILE_ROWS`] rows.
+    pub own: &'a mut [f64],
+    /// For [`TILE_ROWS`] rows.
+    pub other: &'a mut [f64],
+}
+
+impl Kernel for OwnAndOther<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for from in (0..self.rows).step_by(LANES) {
+            let mut label = [0.0; LANES];
+            for lane in 0..LANES {
+                label[lane] = f64::from(self.labels[from + lane]);
+            }
+            let (mut own, mut other) = ([0.0; LANES], [f64::INFINITY; LANES]);
+            for_each_centre(self.tile, from, self.means, self.features, |i, square| {
+                let (variance, i) = (self.variances[i], i as f64);
+                for lane in 0..LANES {
+                    let mean = square[lane] + variance;
+                    let is_own = label[lane] == i;
+                    own[lane] = if is_own { mean } else { own[lane] };
+                    let mean = if is_own { f64::INFINITY } else { mean };
+                    other[lane] = if mean < other[lane] { mean } else { other[lane] };
+                }
+            });
+            self.own[from..from + LANES].copy_from_slice(&own);
+            self.other[from..from + LANES].copy_from_slice(&other);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::simd::widest;
+
+    proptest! {
+        #[test]
+        fn any_width_gives_the_bits_of_the_formula(
+            rows in prop::collection::vec(prop::collection::vec(-5.0..5.0f64, 3), 1..70),
+            centres in prop::collection::vec(-5.0..5.0f64, 3 * 5),
+        ) {
+            let mut tile = vec![0.0; 3 * TILE_ROWS];
+            for (r, row) in rows.iter().enumerate() {
+                (0..3).for_each(|f| tile[f * TILE_ROWS + r] = row[f]);
+            }
+            let (mut labels, mut squares) = (vec![0; TILE_ROWS], vec![0.0; TILE_ROWS]);
+            widest(Nearest { tile: &tile, rows: rows.len(), features: 3, centres: &centres, labels: &mut labels, squares: &mut squares });
+            for (r, row) in rows.iter().enumerate() {
+                let all: Vec<f64> = centres.chunks(3).map(|c| c.iter().zip(row).fold(0.0, |sum, (c, x)| sum + (x - c) * (x - c))).collect();
+                let nearest = (0..5).fold(0, |best, i| if all[i] < all[best] { i } else { best });
+                prop_assert_eq!(usize::from(labels[r]), nearest);
+                prop_assert_eq!(squares[r].to_bits(), all[nearest].to_bits());
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Rows in memory: gathering them, and the passes over them.
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+
+use super::assign::{Assigned, ClusterSums, Grids};
+use super::finish::{finish, spread};
+use super::moments::Moments;
+use super::preparation::Preparation;
+use super::request::{Request, encode};
+use super::settings::Settings;
+use super::sketch::sketch;
+use crate::features::{FeatureColumns, TILE_ROWS, Tile, Tiles};
+use crate::{Block, Collector, ModelError, Observer, Result};
+
+/// What a row's label is before it has one.
+pub const UNASSIGNED: u16 = u16::MAX;
+
+/// A tile with what belongs to its rows.
+#[derive(Debug)]
+pub struct Part {
+    /// Features.
+    pub tile: Tile,
+    /// Weights, if rows have them.
+    pub weights: Option<Vec<f64>>,
+    /// Rows that are marked as first centres.
+    pub chosen: Vec<u16>,
+    /// The cluster of each row in the last pass.
+    pub labels: Vec<u16>,
+}
+
+impl Part {
+    /// The weight of a row.
+    #[inline(always)]
+    pub fn weight(&self, row: usize) -> f64 {
+        self.weights.as_ref().map_or(1.0, |w| w[row])
+    }
+}
+
+/// Gathers rows.
+pub struct RowCollector {
+    features: FeatureColumns,
+    weight: Option<(usize, String)>,
+    chosen: Option<usize>,
+    tiles: Tiles,
+    weights: Vec<f64>,
+    marked: Vec<u64>,
+}
+
+impl RowCollector {
+    /// Nothing gathered yet.
+    pub fn new(settings: &Settings, names: &[String]) -> Self {
+        Self {
+            features: settings.features.clone(),
+            weight: settings.weight.map(|i| (i, names.get(i).cloned().unwrap_or_default())),
+            chosen: settings.chosen,
+            tiles: Tiles::new(settings.features.widths()),
+            weights: Vec::new(),
+            marked: Vec::new(),
+        }
+    }
+
+    /// The rows in parts, and how many features each column has.
+    pub fn into_parts(self, widths: &[usize]) -> Vec<Part> {
+        let mut tiles = self.tiles;
+        tiles.widen(widths);
+        let (mut parts, mut marked) = (Vec::with_capacity(tiles.tiles.len()), self.marked.into_iter().peekable());
+        for (i, tile) in tiles.tiles.into_iter().enumerate() {
+            let first = i * TILE_ROWS;
+            let weights = self.weight.as_ref().map(|_| self.weights[first..first + tile.rows].to_vec());
+            let chosen = std::iter::from_fn(|| marked.next_if(|row| (*row as usize) < first + TILE_ROWS));
+            let chosen = chosen.map(|row| (row as usize - first) as u16).collect();
+            parts.push(Part { labels: vec![UNASSIGNED; tile.rows], tile, weights, chosen });
+        }
+        parts
+    }
+
+    /// How many features each column has.
+    pub fn widths(&self) -> &[usize] {
+        &self.tiles.widths
+    }
+
+    fn push_weights(&mut self, index: usize, name: &str, array: &ArrayRef) -> Result<()> {
+        let refuse = |what: String| {
+            ModelError::data(format!("column '{name}', which holds weights, has {what}")).hint("a weight has to be a finite number from 0 on")
+        };
+        let array = cast(array, &DataType::Float64).map_err(|e| ModelError::bug(format!("column {index}: {e}")))?;
+        let weights = array.as_primitive::<Float64Type>();
+        if weights.null_count() > 0 {
+            return Err(refuse("NULL".to_string()));
+        }
+        if let Some(wrong) = weights.values().iter().find(|w| !(w.is_finite() && **w >= 0.0 && **w <= 1e100)) {
+            return Err(refuse(wrong.to_string()));
+        }
+        self.weights.extend_from_slice(weights.values());
+        Ok(())
+    }
+}
+
+impl Collector for RowCollector {
+    fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let before = self.tiles.rows_pushed();
+        self.tiles.push(&self.features, &self.features.read(batch.columns())?)?;
+        if let Some((index, name)) = self.weight.clone() {
+            self.push_weights(index, &name, batch.column(index))?;
+        }
+        if let Some(index) = self.chosen {
+            let marks = batch.column(index).as_boolean_opt().ok_or_else(|| ModelError::bug("the marks of first centres are no BOOL"))?;
+            let rows = marks.iter().enumerate().filter(|(_, mark)| *mark == Some(true));
+            self.marked.extend(rows.map(|(row, _)| before + row as u64));
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.tiles.bytes() + self.weights.capacity() * size_of::<f64>() + self.marked.capacity() * size_of::<u64>()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn std::any::Any + Send> {
+        self
+    }
+}
+
+/// Rows on which passes run.
+pub struct Rows {
+    /// The rows.
+    pub parts: Vec<Part>,
+    /// How many features each column has.
+    pub widths: Vec<usize>,
+    /// Whether rows have weights.
+    pub weighted: bool,
+    preparation: Option<Preparation>,
+    sums: Option<(usize, Grids, Vec<ClusterSums>)>,
+}
+
+impl Rows {
+    /// A block of rows.
+    pub fn new(parts: Vec<Part>, widths: Vec<usize>, weighted: bool) -> Self {
+        Self { parts, widths, weighted, preparation: None, sums: None }
+    }
+
+    /// Prepares the rows, unless they are.
+    fn prepare(&mut self, preparation: &Preparation) -> Result<()> {
+        match &self.preparation {
+            Some(done) if done == preparation => return Ok(()),
+            Some(_) => return Err(ModelError::bug("rows were prepared in another way")),
+            None => {}
+        }
+        if self.widths != preparation.widths {
+            let tiles = std::mem::take(&mut self.parts);
+            let (mut tiles, rest): (Vec<_>, Vec<_>) =
+                tiles.into_iter().map(|p| (p.tile, (p.weights, p.chosen, p.labels))).unzip();
+            let mut all = Tiles { widths: self.widths.clone(), tiles: std::mem::take(&mut tiles) };
+            all.widen(&preparation.widths);
+            let parts = all.tiles.into_iter().zip(rest);
+            self.parts = parts.map(|(tile, (weights, chosen, labels))| Part { tile, weights, chosen, labels }).collect();
+            self.widths.clone_from(&preparation.widths);
+        }
+        self.parts.iter_mut().try_for_each(|part| preparation.apply(&mut part.tile))?;
+        self.preparation = Some(preparation.clone());
+        Ok(())
+    }
+
+    fn assign(&mut self, grids: &Grids, centres: &[f64], observer: &dyn Observer) -> Result<Assigned> {
+        let clusters = centres.len() / grids.features();
+        let mut sums = match self.sums.take() {
+            Some((k, made_for, sums)) if k == clusters && made_for == *grids => sums,
+            _ => {
+                self.parts.iter_mut().for_each(|part| part.labels.fill(UNASSIGNED));
+                vec![ClusterSums::new(grids.features()); clusters]
+            }
+        };
+        super::assign::assign(&mut self.parts, grids, centres, &mut sums, observer)?;
+        let assigned = Assigned { sums: sums.clone() };
+        self.sums = Some((clusters, grids.clone(), sums));
+        Ok(assigned)
+    }
+
+    fn chosen(&self) -> Vec<Vec<f64>> {
+        let features = self.widths.iter().sum();
+        let rows = self.parts.iter().flat_map(|part| part.chosen.iter().map(move |row| (part, usize::from(*row))));
+        rows.map(|(part, row)| (0..features).map(|f| part.tile.values[f * TILE_ROWS + row] + 0.0).collect()).collect()
+    }
+}
+
+impl Block for Rows {
+    fn pass(&mut self, request: &[u8], observer: &dyn Observer) -> Result<Vec<u8>> {
+        let request: Request = super::request::decode(request)?;
+        if let Some(preparation) = request.preparation() {
+            self.prepare(preparation)?;
+        }
+        match &request {
+            Request::Moments if self.preparation.is_some() => Err(ModelError::bug("rows were prepared before they were looked at")),
+            Request::Moments => encode(&Moments::of(self)),
+            Request::Sketch { limits, .. } => encode(&sketch(&self.parts, limits, observer)?),
+            Request::Chosen { .. } => encode(&self.chosen()),
+            Request::Assign { grids, centres, .. } => encode(&self.assign(grids, centres, observer)?),
+            Request::Finish { grids, centres, ends, .. } => {
+                let assigned = self.assign(grids, centres, observer)?;
+                encode(&finish(&self.parts, assigned, centres, ends))
+            }
+            Request::Spread { clusters, .. } => encode(&spread(&self.parts, clusters)?),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let part = |part: &Part| {
+            part.tile.values.capacity() * size_of::<f64>()
+                + part.labels.capacity() * size_of::<u16>()
+                + part.weights.as_ref().map_or(0, |w| w.capacity() * size_of::<f64>())
+                + size_of::<Part>()
+        };
+        self.parts.iter().map(part).sum()
+    }
+}

@@ -20,6 +20,7 @@ use super::Training;
 use super::estimate::Estimate;
 use super::stored_rows::Buckets;
 use crate::models::blocks;
+use crate::models::training_spec::TrainingSpec;
 use crate::operators::train_model::pass::{Request, TrainingPassExec};
 use crate::operators::train_model::trainer::Watch;
 use crate::operators::train_model::{on_threads, one_partition, payload};
@@ -69,10 +70,12 @@ impl Session {
         estimate: &Estimate,
         training: &Training<'_>,
     ) -> Result<(Trained, u32)> {
-        let _ending = Ending(&training.spec.run_id);
+        // A run that is tried again under its name keeps nothing of what came before.
+        let run_id = format!("{}/{}", training.spec.run_id, uuid::Uuid::new_v4().simple());
+        let _ending = Ending(&run_id);
         let mut layouts = Layouts { plans: Vec::new(), tables: Vec::new() };
         let trained = match self.lay_out(plan, estimate, training, &mut layouts).await {
-            Ok(()) => Box::pin(self.fit_over(&layouts, training)).await,
+            Ok(()) => Box::pin(self.fit_over(&layouts, &run_id, training)).await,
             Err(error) => Err(error),
         };
         let tasks = layouts.plans.first().map_or(1, |plan| plan.output_partitioning().partition_count());
@@ -112,7 +115,7 @@ impl Session {
         Ok(())
     }
 
-    async fn fit_over(&self, layouts: &Layouts, training: &Training<'_>) -> Result<Trained> {
+    async fn fit_over(&self, layouts: &Layouts, run_id: &str, training: &Training<'_>) -> Result<Trained> {
         let cancelled = CancellationToken::new();
         // Dropped with this future: the trainer's thread stops too.
         let _stop = cancelled.clone().drop_guard();
@@ -121,7 +124,8 @@ impl Session {
         let trainer = Arc::clone(&training.trainer);
         let threads = self.context.copied_config().target_partitions();
         let fit = tokio::task::spawn_blocking(move || on_threads(threads, || trainer.fit(&mut Asking(sender), &watch)));
-        let mut passes = SessionPasses { session: self, layouts, training, spec: Arc::new(training.spec.clone()), objects: None, done: 0 };
+        let spec = Arc::new(TrainingSpec { run_id: run_id.to_string(), ..training.spec.clone() });
+        let mut passes = SessionPasses { session: self, layouts, training, spec, objects: None, done: 0 };
         let mut failed = None;
         while let Some(Ask { layout, request, answer }) = asks.recv().await {
             match Box::pin(passes.run(layout, request)).await {
@@ -152,7 +156,8 @@ struct SessionPasses<'a> {
     session: &'a Session,
     layouts: &'a Layouts,
     training: &'a Training<'a>,
-    spec: Arc<crate::models::training_spec::TrainingSpec>,
+    /// The training's, under the name by which blocks are known.
+    spec: Arc<TrainingSpec>,
     /// For large requests.
     objects: Option<ScratchObjects>,
     done: u64,

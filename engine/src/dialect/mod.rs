@@ -11,6 +11,7 @@ mod lexer;
 mod name_expressions;
 mod parser;
 mod render;
+mod row_ids;
 mod sql_dialect;
 mod statement;
 mod variables;

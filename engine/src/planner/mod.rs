@@ -17,6 +17,7 @@ mod keep_first_row;
 pub mod key_session_ids;
 mod narrow_columns;
 pub mod number_distinct_on_rows;
+pub(crate) mod number_rows;
 pub mod options;
 pub mod plan_window_tables;
 pub mod read_totals_first;

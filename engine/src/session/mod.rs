@@ -18,6 +18,7 @@ mod files;
 mod functions;
 mod insert;
 mod namespaces;
+mod number_rows;
 mod options;
 mod physical;
 mod planning;

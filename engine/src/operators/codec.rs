@@ -17,7 +17,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use orrery_lakehouse::write_codec;
 
 use super::deduplicate::{self, key_hashes, repeated_rows, split_repeated};
-use super::{claimed_size, compressed_files, hot_keys, one_task, salt, sessionize, train_model};
+use super::{claimed_size, compressed_files, hot_keys, number_rows, one_task, salt, sessionize, train_model};
 use crate::models::scoring;
 
 /// Begins every payload of ours; no protobuf message starts with these bytes.
@@ -45,6 +45,7 @@ const OPERATORS: &[(&str, Encode, Decode)] = &[
     ("DeduplicateExec", |plan, _| Ok(deduplicate::codec::encode(plan)), |p| deduplicate::codec::decode(p.bytes, p.inputs)),
     ("DeltaWriteExec", |plan, _| write_codec::encode_operator(plan), |p| write_codec::decode_operator(p.bytes, p.inputs)),
     ("KeyHashesExec", |plan, _| Ok(key_hashes::codec::encode(plan, "KeyHashesExec")), |p| key_hashes::codec::decode_hash(p.inputs)),
+    ("NumberRowsExec", |plan, _| Ok(number_rows::codec::encode(plan)), |p| number_rows::codec::decode(p.inputs)),
     ("OneTaskExec", |plan, codec| one_task::codec::encode(plan, codec), |p| one_task::codec::decode(p.bytes, p.context, p.codec)),
     (
         "RepeatedHashesExec",
@@ -195,6 +196,7 @@ mod tests {
     use crate::operators::deduplicate::split_repeated::{Keep, SplitRepeatedExec};
     use crate::operators::deduplicate::{DeduplicateExec, RepeatedRowsExec};
     use crate::operators::hot_keys::{HotKey, HotKeysExec};
+    use crate::operators::number_rows::NumberRowsExec;
     use crate::operators::one_task::OneTaskExec;
     use crate::operators::salt::SaltExec;
     use crate::operators::sessionize::SessionizeExec;
@@ -241,6 +243,7 @@ mod tests {
             Arc::clone(&hashes),
             Arc::new(KeyHashesExec::find(hashes)),
             Arc::new(ClaimedSizeExec::new(Arc::clone(&input), 77)),
+            Arc::new(NumberRowsExec::new(Arc::clone(&input))),
             Arc::new(SaltExec::new(Arc::clone(&input), vec![0], 77)),
             Arc::new(SplitRepeatedExec::new(Arc::clone(&input), Keep::Repeated, vec![0], Arc::new([5, 9].into_iter().collect()))),
             Arc::new(RepeatedRowsExec::new(input.schema(), 3)),

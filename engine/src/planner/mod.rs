@@ -19,10 +19,12 @@ pub mod key_session_ids;
 pub mod merge_predictions;
 mod narrow_columns;
 pub mod number_distinct_on_rows;
+pub(crate) mod number_rows;
 pub mod options;
 pub mod plan_model_functions;
 pub mod plan_window_tables;
 pub mod preparation;
+pub mod read_group_totals_first;
 pub mod read_totals_first;
 mod read_twice;
 pub mod read_utc_without_zone;
@@ -30,6 +32,7 @@ pub mod salt_skewed_joins;
 mod same_rows_again;
 pub mod sessionize_unsorted;
 pub mod sort_by_window_keys;
+pub mod spread_distinct_counts;
 pub mod spread_partitions;
 pub(crate) mod tell_rewrites;
 #[cfg(test)]
@@ -110,8 +113,12 @@ pub fn logical_rules() -> Vec<LogicalRule> {
     rules.insert(subqueries, Arc::new(guard_not_in::GuardNotIn::default()));
     // Where subqueries have become joins, and before filters and columns are pushed down, so that they go down what is written here too.
     let decorrelated = rules.iter().position(|rule| rule.name() == "decorrelate_predicate_subquery").map_or(0, |at| at + 1);
-    let ours: [LogicalRule; 2] =
-        [Arc::new(count_nulls_of_not_in::CountNullsOfNotIn::default()), Arc::new(read_totals_first::ReadTotalsFirst::default())];
+    let ours: [LogicalRule; 4] = [
+        Arc::new(count_nulls_of_not_in::CountNullsOfNotIn::default()),
+        Arc::new(read_totals_first::ReadTotalsFirst::default()),
+        Arc::new(read_group_totals_first::ReadGroupTotalsFirst::default()),
+        Arc::new(spread_distinct_counts::SpreadDistinctCounts::default()),
+    ];
     rules.splice(decorrelated..decorrelated, ours);
     // Where columns that nobody reads are gone.
     rules.push(Arc::new(merge_predictions::MergePredictions::default()));

@@ -24,6 +24,7 @@ mod learn_preparation;
 mod models;
 mod named_models;
 mod namespaces;
+mod number_rows;
 mod options;
 mod physical;
 mod planning;

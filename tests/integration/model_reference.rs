@@ -58,5 +58,8 @@ fn options_of_models_are_those_of_the_code() {
     if std::env::var_os("ORRERY_DOCS_COMPLETE").is_some() {
         std::fs::write(&path, &made).unwrap();
     }
-    assert!(made == page, "docs/models.md is not what the code says: ORRERY_DOCS_COMPLETE=1 cargo nextest run --workspace -E 'test(options_of_models)'");
+    assert!(
+        made == page,
+        "docs/models.md is not what the code says: ORRERY_DOCS_COMPLETE=1 cargo nextest run --workspace -E 'test(options_of_models)'"
+    );
 }

@@ -291,7 +291,8 @@ impl KMeansModel {
             last = "orrery.centred";
             centres.chunks_mut(features).for_each(|c| c.iter_mut().zip(&self.preparation.means).for_each(|(x, mean)| *x -= mean));
         }
-        let turned: Vec<f64> = (0..features).flat_map(|f| (0..clusters).map(move |i| (i, f))).map(|(i, f)| -2.0 * centres[i * features + f]).collect();
+        let turned: Vec<f64> =
+            (0..features).flat_map(|f| (0..clusters).map(move |i| (i, f))).map(|(i, f)| -2.0 * centres[i * features + f]).collect();
         let squares: Vec<f64> = centres.chunks(features).map(|c| c.iter().fold(0.0, |sum, x| sum + x * x)).collect();
         graph.constant("orrery.centres", &[features, clusters], &turned);
         graph.constant("orrery.centre_squares", &[clusters], &squares);

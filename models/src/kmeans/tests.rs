@@ -451,7 +451,8 @@ impl Observer for Cancelled {
 fn has_an_onnx_graph_with_its_columns() {
     let columns = numbers(&[("income", vec![1.0, 2.0, 9.0]), ("age", vec![0.0, 1.0, 2.0])]);
     for distance in ["euclidean", "cosine"] {
-        let trained = train(&columns, &[clusters(2), ("distance_type", text(distance)), ("standardize_features", OptionValue::Bool(true))]).unwrap();
+        let trained =
+            train(&columns, &[clusters(2), ("distance_type", text(distance)), ("standardize_features", OptionValue::Bool(true))]).unwrap();
         let bytes = model(&trained).to_onnx().unwrap().unwrap();
         for name in ["income", "age", "CENTROID_ID", "ArgMin"] {
             assert!(bytes.windows(name.len()).any(|w| w == name.as_bytes()), "{name}");

@@ -21,11 +21,11 @@ mod write;
 
 pub use error::{Error, Result};
 pub use names::TableName;
-pub use provider::{FILES_BY_LOG, ScanOptions, TABLE_LABEL, is_same_snapshot};
+pub use provider::{FILES_BY_LOG, ScanOptions, TABLE_LABEL, is_same_snapshot, snapshot_of};
 pub use schema::{NOT_NULL, delta_schema};
 pub use stores::Stores;
 pub use table::Table;
 pub use view::ViewDefinition;
-pub use warehouse::{Relation, RelationEntry, RelationKind, Vacuum, VacuumedFile, Warehouse};
+pub use warehouse::{ModelFileEntry, Relation, RelationEntry, RelationKind, Vacuum, VacuumedFile, Warehouse};
 pub use write::codec as write_codec;
 pub use write::{PendingWrite, WriteMode, WriteOutcome, WriteRequest};

@@ -26,7 +26,11 @@ async fn examples_give_what_is_written() {
         // DataFusion's own examples are over tables that are not there.
         let Some((sql, written)) = example.strip_prefix("```sql\n> SELECT ").and_then(|rest| rest.split_once(";\n")) else { continue };
         if !sql.contains(" FROM ") || sql.contains("VALUES") {
-            let batches = context.sql(&format!("SELECT {sql}")).await.unwrap().collect().await.unwrap();
+            // What the engine's dialect and planner do with them is not here.
+            if sql.contains("OVER ()") {
+                continue;
+            }
+            let batches = context.sql(&format!("SELECT {}", sql.replace("ML.", "ml_"))).await.unwrap().collect().await.unwrap();
             let found = pretty_format_batches(&batches).unwrap().to_string();
             if written.trim_end_matches("```").trim_end() != found {
                 wrong.push(format!("SELECT {sql};\n{found}"));

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::model_names;
 use super::window_tables::parse_table_argument;
 
 /// sqlparser's generic dialect with `VERSION AS OF` and `TIMESTAMP AS OF`.
@@ -43,9 +44,9 @@ impl Dialect for OrreryDialect {
         (parser.peek_token_ref().token == Token::StringConcat).then(|| Ok(self.prec_value(Precedence::PlusMinus) - 1))
     }
 
-    /// `TABLE t PARTITION BY k` in `SESSION(TABLE t PARTITION BY k, …)`.
+    /// `TABLE t PARTITION BY k` in `SESSION(TABLE t PARTITION BY k, …)`, `MODEL m@alias` and `TABLE t` in `ML.PREDICT(MODEL m@alias, TABLE t)`.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
-        parse_table_argument(parser)
+        parse_table_argument(parser).or_else(|| model_names::parse_argument(parser))
     }
 
     fn supports_table_versioning(&self) -> bool {

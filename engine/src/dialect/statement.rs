@@ -3,6 +3,7 @@
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, Query};
 
+pub use super::model_statements::*;
 use crate::Position;
 
 /// A name of one to three parts with its place, as written (unquoted parts lower-cased).
@@ -99,6 +100,14 @@ pub enum Statement {
     },
     /// `VACUUM [TABLE] name [RETAIN n HOURS] [FORCE] [DRY RUN]`.
     Vacuum(Vacuum),
+    /// `CREATE MODEL`.
+    CreateModel(Box<CreateModel>),
+    /// `ALTER MODEL`.
+    AlterModel(Box<AlterModel>),
+    /// `DROP MODEL`.
+    DropModel(DropModel),
+    /// `EXPORT MODEL`.
+    ExportModel(ExportModel),
     /// A statement of DataFusion's own that works unchanged (`COPY … TO`).
     DataFusion(Box<DataFusionStatement>),
 }
@@ -238,6 +247,15 @@ pub enum Describe {
     },
     /// One row of facts about a table.
     Detail(Name),
+    /// What is known of a model.
+    Model(super::ModelName),
+    /// Attempts to train a model, newest first.
+    ModelHistory {
+        /// Of which model.
+        name: Name,
+        /// How many at most.
+        limit: Option<usize>,
+    },
 }
 
 /// What `SHOW` is asked for; `like` is a pattern with `%`, `_` or `*`.
@@ -252,6 +270,8 @@ pub enum Show {
     CreateTable { name: Name },
     Properties { name: Name },
     Functions { like: Option<String> },
+    Models { schema: Option<Name>, like: Option<String> },
+    ModelVersions { name: Name },
     Variables,
 }
 
@@ -281,6 +301,10 @@ impl Statement {
             Statement::Summarize(_) => "SUMMARIZE",
             Statement::Assert { .. } => "ASSERT",
             Statement::Vacuum(_) => "VACUUM",
+            Statement::CreateModel(_) => "CREATE MODEL",
+            Statement::AlterModel(_) => "ALTER MODEL",
+            Statement::DropModel(_) => "DROP MODEL",
+            Statement::ExportModel(_) => "EXPORT MODEL",
             Statement::DataFusion(_) => "COPY",
         }
     }

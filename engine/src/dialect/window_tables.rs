@@ -123,7 +123,7 @@ fn table_and_keys(parser: &mut Parser) -> Result<Expr, ParserError> {
     Ok(table_of(query, keys))
 }
 
-fn table_of(query: Box<Query>, keys: Vec<Expr>) -> Expr {
+pub(super) fn table_of(query: Box<Query>, keys: Vec<Expr>) -> Expr {
     let spec = WindowSpec { window_name: None, partition_by: keys, order_by: Vec::new(), window_frame: None };
     Expr::Function(Function {
         name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new("table"))]),
@@ -137,7 +137,7 @@ fn table_of(query: Box<Query>, keys: Vec<Expr>) -> Expr {
     })
 }
 
-fn select_all_from(name: ObjectName) -> Result<Box<Query>, ParserError> {
+pub(super) fn select_all_from(name: ObjectName) -> Result<Box<Query>, ParserError> {
     let mut query = Parser::new(&OrreryDialect).try_with_sql("SELECT * FROM t")?.parse_query()?;
     if let SetExpr::Select(select) = query.body.as_mut() {
         // It stands nowhere in the statement, and so no hints are its.

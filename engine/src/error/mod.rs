@@ -70,6 +70,12 @@ impl Position {
     pub fn of_span(span: Span) -> Option<Self> {
         Self::of(span.start)
     }
+
+    /// A span that starts here and has no length.
+    pub(crate) fn to_span(self) -> Span {
+        let location = Location { line: self.line, column: self.column };
+        Span::new(location, location)
+    }
 }
 
 impl fmt::Display for Position {

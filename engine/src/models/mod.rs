@@ -7,7 +7,9 @@ pub(crate) mod errors;
 pub mod live;
 pub mod record;
 pub mod reference;
+pub mod registry;
 pub(crate) mod training_spec;
 
 pub use record::{ModelRecord, SourceTable};
 pub use reference::{ModelReference, Selector};
+pub use registry::Registry;

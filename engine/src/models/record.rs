@@ -22,6 +22,8 @@ pub struct SourceTable {
 pub struct ModelRecord {
     /// Name, version, file and checksum.
     pub reference: ModelReference,
+    /// Names the attempt that led to it, in `system.ml.runs`.
+    pub run_id: String,
     /// Lower-case type.
     pub model_type: String,
     /// The whole statement as it was written, variables replaced.

@@ -19,6 +19,7 @@ mod narrow_columns;
 pub mod number_distinct_on_rows;
 pub mod options;
 pub mod plan_window_tables;
+pub mod preparation;
 pub mod read_totals_first;
 mod read_twice;
 pub mod read_utc_without_zone;
@@ -81,11 +82,12 @@ pub fn functions() -> SessionState {
 pub fn analyzer_rules() -> Vec<AnalysisRule> {
     let mut rules = Analyzer::new().rules;
     // Before types are coerced, so that what is written here is coerced too.
-    let ours: [AnalysisRule; 4] = [
+    let ours: [AnalysisRule; 5] = [
         Arc::new(hints::raise_block_hints::RaiseBlockHints::default()),
         Arc::new(expand_time_windows::ExpandTimeWindows::default()),
         Arc::new(key_session_ids::KeySessionIds::default()),
         Arc::new(count_distinct_roughly::CountDistinctRoughly::default()),
+        Arc::new(preparation::ExpandLearnedFunctions::default()),
     ];
     rules.splice(0..0, ours);
     rules

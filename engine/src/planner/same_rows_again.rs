@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Aggregate, Distinct, Expr, LogicalPlan, LogicalPl
 use super::hints::HintNode;
 
 /// Aggregates whose value does not depend on the order in which rows come, but for the last digits of sums of floats.
-const ORDERLESS: [&str; 17] = [
+const ORDERLESS: [&str; 21] = [
     "approx_distinct",
     "avg",
     "bit_and",
@@ -16,15 +16,19 @@ const ORDERLESS: [&str; 17] = [
     "bool_and",
     "bool_or",
     "count",
+    "exact_moments",
+    "exact_quantiles",
     "grouping",
     "max",
     "median",
     "min",
+    "most_frequent",
     "stddev",
     "stddev_pop",
     "sum",
     "var",
     "var_pop",
+    "vocabulary",
 ];
 
 /// True unless something in the plan may choose other rows, or other values, the second time: volatile functions, limits, numbers of rows, first values.

@@ -21,6 +21,7 @@ use parking_lot::RwLock;
 
 use super::planning;
 use crate::dialect::{self, Name, Statement};
+use crate::models::Registry;
 use crate::{Error, Result};
 
 /// The schema that every catalog has.
@@ -72,6 +73,7 @@ struct Own {
 /// All names that a session can see.
 pub(crate) struct Names {
     warehouse: Warehouse,
+    registry: Registry,
     own: RwLock<Own>,
     state: OnceLock<Weak<RwLock<SessionState>>>,
     scan_options: OnceLock<ScanOptions>,
@@ -86,7 +88,8 @@ impl fmt::Debug for Names {
 impl Names {
     pub(crate) fn new(warehouse: Warehouse, catalog: &str) -> Self {
         let own = Own { catalog: catalog.to_string(), schema: DEFAULT_SCHEMA.to_string(), ..Own::default() };
-        Self { warehouse, own: RwLock::new(own), state: OnceLock::new(), scan_options: OnceLock::new() }
+        let registry = Registry::new(warehouse.clone());
+        Self { warehouse, registry, own: RwLock::new(own), state: OnceLock::new(), scan_options: OnceLock::new() }
     }
 
     /// Views are planned with the session's functions and settings; the session owns us, so the way back is weak.
@@ -103,6 +106,11 @@ impl Names {
 
     pub(crate) fn warehouse(&self) -> &Warehouse {
         &self.warehouse
+    }
+
+    /// The models of the warehouse.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     pub(crate) fn current(&self) -> (String, String) {

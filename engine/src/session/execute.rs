@@ -120,6 +120,12 @@ impl Session {
             Statement::Summarize(query) => self.summarize(query.clone(), mode, tracker).await,
             Statement::Assert { condition, message, text } => self.assert(condition, message.as_deref(), text, mode, tracker).await,
             Statement::Vacuum(vacuum) => self.vacuum(vacuum, mode).await,
+            Statement::CreateModel(create) => Box::pin(self.create_model(create, text, mode, tracker)).await,
+            Statement::AlterModel(alter) => self.alter_model(alter, mode).await,
+            Statement::DropModel(drop) => self.drop_model(drop, mode).await,
+            Statement::ExportModel(export) => self.export_model(export, mode).await,
+            Statement::Describe(Describe::Model(model)) => self.describe_model(model).await,
+            Statement::Describe(Describe::ModelHistory { name, limit }) => self.describe_model_history(name, *limit).await,
             Statement::DataFusion(statement) => {
                 let state = self.context.state();
                 let plan = planning::plan_statement(&state, &self.names, statement.as_ref().clone()).await?;
@@ -207,5 +213,5 @@ impl Session {
 
 /// Statements that write watch the cancellation themselves, so that they can clean up behind them.
 fn writes(statement: &Statement) -> bool {
-    matches!(statement, Statement::CreateTable(_) | Statement::Insert(_) | Statement::Cache { .. })
+    matches!(statement, Statement::CreateTable(_) | Statement::Insert(_) | Statement::Cache { .. } | Statement::CreateModel(_))
 }

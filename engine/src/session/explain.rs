@@ -42,6 +42,7 @@ impl Session {
                 tell_logical(&state, &logical, &told)?;
                 (logical, shown)
             }
+            Statement::CreateModel(create) if !analyze => return Box::pin(self.explain_model(create, verbose, mode, tracker)).await,
             _ if analyze => {
                 return Err(Error::unsupported(format!("EXPLAIN ANALYZE {}", statement.kind()), Some(text.position))
                     .hint("EXPLAIN ANALYZE runs what it explains; use it on the query alone"));
@@ -79,7 +80,7 @@ impl Session {
             return Ok(Outcome::Done("plans".to_string()));
         }
         let planning = Planning { hints: hints::outcomes(&logical)?, rewrites: told.names() };
-        self.show_plans(&logical, &shown, planning, verbose)
+        self.show_plans(Vec::new(), &logical, &shown, planning, verbose)
     }
 
     async fn write_to_show(&self, pending: &PendingWrite, logical: &LogicalPlan, mode: Mode) -> Result<Shown> {
@@ -97,8 +98,15 @@ impl Session {
         planned
     }
 
-    fn show_plans(&self, logical: &LogicalPlan, shown: &Shown, planning: Planning, verbose: bool) -> Result<Outcome> {
-        let mut lines = Vec::new();
+    /// Plans as rows, behind lines that say what is done with the rows of the plan.
+    pub(super) fn show_plans(
+        &self,
+        mut lines: Vec<(&'static str, String)>,
+        logical: &LogicalPlan,
+        shown: &Shown,
+        planning: Planning,
+        verbose: bool,
+    ) -> Result<Outcome> {
         let Shown { optimized, physical, common } = shown;
         if verbose {
             lines.push(("initial_logical_plan", logical.display_indent_schema().to_string()));

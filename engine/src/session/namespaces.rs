@@ -19,8 +19,10 @@ impl Session {
     pub(super) async fn drop_catalog(&self, drop: &DropNamespace, mode: Mode) -> Result<Outcome> {
         let name = last(&drop.name);
         if mode == Mode::Run {
+            self.refuse_to_leave_models(name, None, drop).await?;
             let dropped = self.warehouse.drop_catalog(name, drop.if_exists, drop.cascade).await;
             dropped.map_err(|e| Error::from(e).at(drop.name.position))?;
+            self.names.registry().forget_schema(name, None).await?;
             self.names.forget_cached(|cached| cached.catalog == name);
         }
         Ok(Outcome::Done(format!("catalog {name} is dropped")))
@@ -40,11 +42,27 @@ impl Session {
     pub(super) async fn drop_schema(&self, drop: &DropNamespace, mode: Mode) -> Result<Outcome> {
         let (catalog, schema) = self.schema_of(&drop.name);
         if mode == Mode::Run {
+            self.refuse_to_leave_models(&catalog, Some(&schema), drop).await?;
             let dropped = self.warehouse.drop_schema(&catalog, &schema, drop.if_exists, drop.cascade).await;
             dropped.map_err(|e| Error::from(e).at(drop.name.position))?;
+            self.names.registry().forget_schema(&catalog, Some(&schema)).await?;
             self.names.forget_cached(|cached| cached.catalog == catalog && cached.schema == schema);
         }
         Ok(Outcome::Done(format!("schema {catalog}.{schema} is dropped")))
+    }
+
+    /// A schema or catalog with models goes with `CASCADE` only.
+    async fn refuse_to_leave_models(&self, catalog: &str, schema: Option<&str>, drop: &DropNamespace) -> Result<()> {
+        if drop.cascade {
+            return Ok(());
+        }
+        match self.names.registry().any_model_in(catalog, schema).await? {
+            None => Ok(()),
+            Some(model) => {
+                let problem = format!("{} is not empty: it has the model {model}", drop.name);
+                Err(Error::sql(problem).at(drop.name.position).hint("add CASCADE to drop everything in it"))
+            }
+        }
     }
 
     /// `USE c` (one part) prefers a schema of the current catalog, then a catalog of that name, as Spark's users expect of `USE prod`.

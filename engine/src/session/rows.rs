@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::memory::MemoryStream;
@@ -13,6 +13,7 @@ use crate::Result;
 pub(super) enum Cells {
     Text(Vec<Option<String>>),
     Flags(Vec<bool>),
+    Whole(Vec<Option<i64>>),
 }
 
 impl Cells {
@@ -28,6 +29,7 @@ pub(super) fn table(columns: Vec<(&str, Cells)>) -> Result<RecordBatch> {
     for (name, cells) in columns {
         let (data_type, array): (DataType, ArrayRef) = match cells {
             Cells::Text(values) => (DataType::Utf8, Arc::new(StringArray::from(values))),
+            Cells::Whole(values) => (DataType::Int64, Arc::new(Int64Array::from(values))),
             Cells::Flags(values) => (DataType::Boolean, Arc::new(BooleanArray::from(values))),
         };
         fields.push(Field::new(name, data_type, true));

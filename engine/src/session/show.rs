@@ -33,6 +33,8 @@ impl Session {
                 let (keys, values): (Vec<_>, Vec<_>) = properties.into_iter().unzip();
                 Self::batch(table(vec![("key", Cells::text(keys)), ("value", Cells::text(values))])?)
             }
+            Show::Models { schema, like } => self.show_models(schema.as_ref(), like.as_deref()).await,
+            Show::ModelVersions { name } => self.show_model_versions(name).await,
             Show::Functions { like } => self.show_functions(like.as_deref()),
             Show::Variables => {
                 let variables = self.variables();
@@ -158,7 +160,7 @@ fn literal(text: &str) -> String {
 }
 
 /// `LIKE` of `SHOW`: `%` or `*` for any text, `_` for one character; letters of either case.
-fn matches(pattern: Option<&str>, name: &str) -> bool {
+pub(super) fn matches(pattern: Option<&str>, name: &str) -> bool {
     let Some(pattern) = pattern else { return true };
     let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
     let name: Vec<char> = name.to_lowercase().chars().collect();

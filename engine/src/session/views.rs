@@ -30,6 +30,7 @@ impl Session {
         }
         let name = self.names.resolve(&create.name);
         self.require_schema(&name).await.map_err(|e| e.at(create.name.position))?;
+        self.refuse_model_name(&name).await.map_err(|e| e.at(create.name.position))?;
         if mode == Mode::Check {
             self.names.put_planned(name.clone(), planning::stand_in(&plan));
             return Ok(Outcome::Done(format!("would create view {name}")));

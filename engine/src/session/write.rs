@@ -18,6 +18,7 @@ impl Session {
     pub(super) async fn create_table(&self, create: &CreateTable, text: &StatementText, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
         let name = self.names.resolve(&create.name);
         self.require_schema(&name).await.map_err(|e| e.at(create.name.position))?;
+        self.refuse_model_name(&name).await.map_err(|e| e.at(create.name.position))?;
         let write_mode = match (create.or_replace, create.if_not_exists) {
             (true, _) => WriteMode::CreateOrReplace,
             (_, true) => WriteMode::CreateIfNotExists,

@@ -59,6 +59,11 @@ pub fn is_same_snapshot(a: &dyn TableProvider, b: &dyn TableProvider) -> bool {
     }
 }
 
+/// The snapshot that a provider reads; `None` for providers of other kinds.
+pub fn snapshot_of(provider: &dyn TableProvider) -> Option<&Arc<Table>> {
+    provider.downcast_ref::<DeltaTableProvider>().map(|provider| &provider.table)
+}
+
 /// The field as scans produce it. Only top-level strings and binaries become views: that is what the Parquet reader does.
 fn read_field(field: &Field, options: ScanOptions) -> Field {
     let data_type = match field.data_type() {

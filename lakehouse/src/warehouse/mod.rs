@@ -4,6 +4,7 @@
 //! <root>/<catalog>/_catalog.json                 the catalog exists, even when empty
 //! <root>/<catalog>/<schema>/_schema.json         the schema exists, even when empty
 //! <root>/<catalog>/<schema>/_views/<view>.json   a view
+//! <root>/<catalog>/<schema>/_models/<model>/     files of a model's versions
 //! <root>/<catalog>/<schema>/<table>/_delta_log/  a table
 //! <root>/<catalog>/<schema>/<table>/_dropped     the table is being dropped: it no longer exists
 //! ```
@@ -13,6 +14,7 @@
 mod drop;
 mod listing;
 mod location;
+mod models;
 mod namespaces;
 mod relations;
 mod vacuum;
@@ -32,6 +34,7 @@ use crate::log::TableLog;
 use crate::names::TableName;
 use crate::table::Table;
 
+pub use models::ModelFileEntry;
 pub use relations::{Relation, RelationEntry, RelationKind};
 pub use vacuum::{Vacuum, VacuumedFile};
 

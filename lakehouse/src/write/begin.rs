@@ -41,6 +41,11 @@ impl Warehouse {
         }
         self.finish_drop(&request.name).await?;
         let existing = self.load_table(&request.name).await?;
+        if let Some(base) = request.base_version
+            && existing.as_ref().is_none_or(|table| table.version() != base)
+        {
+            return Err(Error::Conflict(format!("table {} has changed since its version {base}; run the statement again", request.name)));
+        }
         let change = self.change(&request, existing).await?;
         let columns = match &change {
             Change::Nothing(_) => nothing_to_write(&request),

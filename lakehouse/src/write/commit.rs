@@ -77,7 +77,8 @@ impl PendingWrite {
         let actions = self.actions(&written)?;
         let operation = DeltaOperation::Write { mode: self.save_mode(), partition_by: Some(self.partition_by.clone()), predicate: None };
         // Only appends may land after commits that they have not seen: the others replace exactly the files they know.
-        let retries = if matches!(self.change, Change::Append(_)) { APPEND_RETRIES } else { 0 };
+        let may_follow = matches!(self.change, Change::Append(_)) && self.request.base_version.is_none();
+        let retries = if may_follow { APPEND_RETRIES } else { 0 };
         let mut options = CommitProperties::default().with_max_retries(retries).with_create_checkpoint(false);
         if let Some(run_id) = &self.request.run_id {
             options = options.with_application_transaction(Transaction::new_with_last_update(

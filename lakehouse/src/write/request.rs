@@ -46,6 +46,9 @@ pub struct WriteRequest {
     pub target_file_size: Option<u64>,
     /// Identifies this run: when the same `run_id` was committed to the table before, nothing is committed again and the earlier outcome is returned.
     pub run_id: Option<String>,
+    /// The version of the table that the rows were worked out from: the write is a conflict if the table has another by the time it is committed, even where
+    /// it only adds rows.
+    pub base_version: Option<u64>,
 }
 
 impl WriteRequest {
@@ -63,6 +66,7 @@ impl WriteRequest {
             has_query: true,
             target_file_size: None,
             run_id: None,
+            base_version: None,
         }
     }
 }

@@ -4,15 +4,19 @@ pub mod any_value;
 mod best_of_group;
 pub mod count;
 mod distinct_count;
+pub mod exact_moments;
+pub mod exact_quantiles;
 pub mod first_value;
 pub mod funnel;
 mod grouped_state;
 pub mod max_by;
+pub mod most_frequent;
 mod one_group;
 pub mod path;
 pub mod retention;
 pub mod sequence_match;
 pub mod sessionize;
+pub mod vocabulary;
 
 use std::sync::Arc;
 
@@ -25,6 +29,9 @@ use crate::kernels::ragged::lists;
 
 /// Where the functions over events are listed.
 const SECTION: DocSection = DocSection { include: true, label: "Behavioural Functions", description: None };
+
+/// Where the functions are listed that describe columns as a whole.
+const STATISTICS: DocSection = DocSection { include: true, label: "Statistical Functions", description: None };
 
 /// Every aggregate function of this crate.
 pub(crate) fn all() -> Vec<Arc<AggregateUDF>> {
@@ -41,6 +48,10 @@ pub(crate) fn all() -> Vec<Arc<AggregateUDF>> {
         Arc::new(AggregateUDF::new_from_impl(sequence_match::Sequence::counting())),
         Arc::new(AggregateUDF::new_from_impl(sequence_match::Sequence::matching())),
         Arc::new(AggregateUDF::new_from_impl(sessionize::Sessionize::new())),
+        Arc::new(AggregateUDF::new_from_impl(exact_moments::MomentsFunction::new())),
+        Arc::new(AggregateUDF::new_from_impl(exact_quantiles::QuantilesFunction::new())),
+        Arc::new(AggregateUDF::new_from_impl(most_frequent::MostFrequent::new())),
+        Arc::new(AggregateUDF::new_from_impl(vocabulary::Vocabulary::new())),
     ]
 }
 

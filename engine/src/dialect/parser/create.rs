@@ -24,6 +24,9 @@ impl StatementParser<'_> {
         if self.word("VIEW") {
             return self.create_view(or_replace, temporary);
         }
+        if !temporary && self.word("MODEL") {
+            return self.create_model(or_replace);
+        }
         if !or_replace && !temporary {
             if self.word("CATALOG") {
                 return self.create_namespace(1).map(Statement::CreateCatalog);
@@ -34,7 +37,7 @@ impl StatementParser<'_> {
         }
         let what = self.sql.peek_token();
         Err(Error::unsupported(format!("CREATE {}", what.token), start)
-            .hint("CREATE is followed by CATALOG, SCHEMA, [OR REPLACE] TABLE or [TEMP] VIEW"))
+            .hint("CREATE is followed by CATALOG, SCHEMA, [OR REPLACE] TABLE, [OR REPLACE] MODEL or [TEMP] VIEW"))
     }
 
     pub(super) fn create_namespace(&mut self, parts_max: usize) -> Result<CreateNamespace> {
@@ -179,6 +182,9 @@ impl StatementParser<'_> {
         if self.word("VIEW") {
             return self.drop_relation().map(Statement::DropView);
         }
+        if self.word("MODEL") {
+            return self.drop_model();
+        }
         let catalog = self.word("CATALOG");
         if catalog || self.word("SCHEMA") || self.word("DATABASE") {
             let if_exists = self.if_exists()?;
@@ -189,7 +195,7 @@ impl StatementParser<'_> {
             return Ok(if catalog { Statement::DropCatalog(drop) } else { Statement::DropSchema(drop) });
         }
         let what = self.sql.peek_token();
-        Err(Error::unsupported(format!("DROP {}", what.token), start).hint("DROP is followed by TABLE, VIEW, SCHEMA or CATALOG"))
+        Err(Error::unsupported(format!("DROP {}", what.token), start).hint("DROP is followed by TABLE, VIEW, MODEL, SCHEMA or CATALOG"))
     }
 
     pub(super) fn drop_relation(&mut self) -> Result<DropRelation> {

@@ -14,14 +14,14 @@ impl StatementParser<'_> {
         }
         let next_is_name = matches!(self.sql.peek_nth_token(1).token, Token::Word(_));
         if next_is_name && self.word("HISTORY") {
-            let name = self.name()?;
-            let limit = if self.word("LIMIT") {
-                let limit = self.sql.parse_literal_uint().map_err(|e| self.syntax(e))?;
-                Some(usize::try_from(limit).unwrap_or(usize::MAX))
-            } else {
-                None
-            };
-            return Ok(Statement::Describe(Describe::History { name, limit }));
+            let names_model = matches!(&self.sql.peek_nth_token(1).token, Token::Word(w) if !w.value.eq_ignore_ascii_case("LIMIT"));
+            if names_model && self.word("MODEL") {
+                return Ok(Statement::Describe(Describe::ModelHistory { name: self.name()?, limit: self.limit()? }));
+            }
+            return Ok(Statement::Describe(Describe::History { name: self.name()?, limit: self.limit()? }));
+        }
+        if next_is_name && self.word("MODEL") {
+            return Ok(Statement::Describe(Describe::Model(self.model_name()?)));
         }
         if next_is_name && self.word("DETAIL") {
             return Ok(Statement::Describe(Describe::Detail(self.name()?)));
@@ -29,6 +29,14 @@ impl StatementParser<'_> {
         let _ = next_is_name && self.word("TABLE");
         let extended = matches!(self.sql.peek_nth_token(1).token, Token::Word(_)) && (self.word("EXTENDED") || self.word("FORMATTED"));
         Ok(Statement::Describe(Describe::Relation { name: self.name()?, extended }))
+    }
+
+    fn limit(&mut self) -> Result<Option<usize>> {
+        if !self.word("LIMIT") {
+            return Ok(None);
+        }
+        let limit = self.sql.parse_literal_uint().map_err(|e| self.syntax(e))?;
+        Ok(Some(usize::try_from(limit).unwrap_or(usize::MAX)))
     }
 
     pub(super) fn show(&mut self) -> Result<Statement> {
@@ -49,10 +57,15 @@ impl StatementParser<'_> {
             "CREATE" if self.word("TABLE") || self.word("VIEW") => Show::CreateTable { name: self.name()? },
             "TBLPROPERTIES" => Show::Properties { name: self.name()? },
             "FUNCTIONS" => Show::Functions { like: self.like()? },
+            "MODELS" => Show::Models { schema: self.in_name(2)?, like: self.like()? },
+            "MODEL" if self.word("VERSIONS") => {
+                let _ = self.word("IN") || self.word("FROM");
+                Show::ModelVersions { name: self.name()? }
+            }
             "VARIABLES" => Show::Variables,
             other => {
                 return Err(Error::unsupported(format!("SHOW {other}"), start).hint(
-                    "SHOW is followed by CATALOGS, SCHEMAS, TABLES, VIEWS, COLUMNS, CREATE TABLE, TBLPROPERTIES, FUNCTIONS or VARIABLES",
+                    "SHOW is followed by CATALOGS, SCHEMAS, TABLES, VIEWS, COLUMNS, CREATE TABLE, TBLPROPERTIES, FUNCTIONS, MODELS, MODEL VERSIONS or VARIABLES",
                 ));
             }
         };

@@ -3,6 +3,7 @@
 
 mod create;
 mod look;
+mod models;
 mod pieces;
 mod upkeep;
 
@@ -18,7 +19,7 @@ use super::name_expressions::name_expressions;
 use super::render::render;
 use super::sql_dialect::OrreryDialect;
 use super::statement::*;
-use super::{window_calls, window_tables};
+use super::{ml_calls, model_names, window_calls, window_tables};
 use crate::{Error, Position, Result};
 
 /// How deep expressions and subqueries may nest before the parser refuses them.
@@ -72,6 +73,8 @@ impl StatementParser<'_> {
             "ASSERT" => self.assert(),
             "COPY" => self.copy(),
             "VACUUM" => self.vacuum(),
+            "ALTER" => self.alter(),
+            "EXPORT" => self.export(),
             _ => self.refuse(&first),
         }
     }
@@ -82,7 +85,7 @@ impl StatementParser<'_> {
         match self.sql.parse_statement() {
             Ok(_) => Err(Error::unsupported(format!("the statement {}", self.leading_words()), position)),
             Err(_) => Err(Error::sql(format!("'{}' does not begin a statement that Orrery knows", first.token)).at(position).hint(
-                "statements begin with SELECT, WITH, CREATE, INSERT, DROP, SET, USE, SHOW, DESCRIBE, EXPLAIN, CACHE, SUMMARIZE, ASSERT, COPY or VACUUM",
+                "statements begin with SELECT, WITH, CREATE, ALTER, INSERT, DROP, SET, USE, SHOW, DESCRIBE, EXPLAIN, CACHE, SUMMARIZE, ASSERT, COPY, EXPORT or VACUUM",
             )),
         }
     }
@@ -229,6 +232,8 @@ impl StatementParser<'_> {
 /// What sqlparser's tree says in several ways, or in ways that DataFusion does not know, is brought into one that it knows.
 fn rewrite_query(query: &mut Query) -> Result<()> {
     window_tables::resolve(query);
+    model_names::resolve(query);
+    ml_calls::resolve(query)?;
     window_calls::resolve(query)?;
     name_expressions(query);
     Ok(())

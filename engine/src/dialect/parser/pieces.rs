@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::super::{check, statement::Name, window_calls, window_tables};
+use super::super::{check, ml_calls, model_names, statement::Name, window_calls, window_tables};
 use super::{StatementParser, to_name};
 use crate::{Error, Position, Result};
 
@@ -13,6 +13,8 @@ impl StatementParser<'_> {
         let mut expr = self.sql.parse_expr().map_err(|e| self.syntax(e))?;
         check::expr(&expr, self.tokens)?;
         window_tables::resolve(&mut expr);
+        model_names::resolve(&mut expr);
+        ml_calls::resolve(&mut expr)?;
         window_calls::resolve(&mut expr)?;
         self.hints.attach(&mut expr)?;
         Ok(expr)

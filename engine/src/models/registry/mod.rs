@@ -1,0 +1,190 @@
+//! The registry: which models there are, their versions, aliases, and the attempts to train them.
+//!
+//! ```text
+//! <warehouse>/<catalog>/<schema>/_models/<model>/<uuid>.safetensors   a version's file: immutable, known by its SHA-256
+//! system.ml.model_versions   the truth: a version exists when its row does
+//! system.ml.models           a row per model: description, labels, the highest number given
+//! system.ml.aliases          names for versions
+//! system.ml.runs             every attempt to train, whatever came of it
+//! ```
+//!
+//! A version is registered in three steps: its file is stored under a name of its own, its row is committed, the other tables follow. The second step is the
+//! one that counts: it only lands on the version of the table from which the number was worked out, so that no number is given twice. What fails before it
+//! leaves a file that nobody knows, which is removed; what fails after it leaves a version that is whole.
+
+mod aliases;
+mod drop;
+mod register;
+mod resolve;
+mod stored_table;
+mod tables;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+
+use datafusion::prelude::SessionContext;
+use orrery_lakehouse::{TableName, Warehouse};
+use orrery_models::{Model, ModelError, ModelFile};
+
+pub(crate) use self::register::already_exists;
+pub use self::register::{IfExists, NewVersion, Registered};
+use self::stored_table::{Place, StoredTable};
+pub use self::tables::{AliasRow, ModelRow, RunRow, RunStatus};
+use super::{ModelRecord, ModelReference};
+use crate::{Blame, Error, Result};
+
+/// The registry of a warehouse; see the module documentation.
+pub struct Registry {
+    warehouse: Warehouse,
+    place: OnceLock<Place>,
+    versions: StoredTable,
+    models: StoredTable,
+    aliases: StoredTable,
+    runs: StoredTable,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("warehouse", &self.warehouse.root().as_str()).finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// The registry of a warehouse. Nothing is read yet.
+    pub fn new(warehouse: Warehouse) -> Self {
+        Self {
+            warehouse,
+            place: OnceLock::new(),
+            versions: tables::model_versions(),
+            models: tables::models(),
+            aliases: tables::aliases(),
+            runs: tables::runs(),
+        }
+    }
+
+    fn place(&self) -> &Place {
+        self.place.get_or_init(|| {
+            let context = SessionContext::new();
+            self.warehouse.register_with(&context.runtime_env());
+            Place { warehouse: self.warehouse.clone(), context }
+        })
+    }
+
+    /// Whether there is a model of this name.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub async fn exists(&self, name: &TableName) -> Result<bool> {
+        // Nearly always there is not, which one look at its folder tells.
+        Ok(self.warehouse.has_model_files(name).await? && !self.versions_of(name).await?.is_empty())
+    }
+
+    /// Records of all versions of a model that exist, oldest first; none: there is no such model.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub async fn versions_of(&self, name: &TableName) -> Result<Vec<ModelRecord>> {
+        let (rows, name) = (self.versions.read(self.place()).await?, name.to_string());
+        let entries = tables::version_entries(&rows.batch);
+        entries.iter().filter(|entry| entry.model == name).map(|entry| tables::record_of(&rows.batch, entry)).collect()
+    }
+
+    /// Any model of a schema, or of a catalog.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub async fn any_model_in(&self, catalog: &str, schema: Option<&str>) -> Result<Option<String>> {
+        let rows = self.versions.read(self.place()).await?;
+        let prefix = schema.map_or_else(|| format!("{catalog}."), |schema| format!("{catalog}.{schema}."));
+        Ok(tables::version_entries(&rows.batch).into_iter().map(|entry| entry.model).find(|model| model.starts_with(&prefix)))
+    }
+
+    /// Names of the models of a schema with the numbers of their versions, oldest first.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub async fn models_in(&self, catalog: &str, schema: &str) -> Result<Vec<(String, Vec<u64>)>> {
+        let rows = self.versions.read(self.place()).await?;
+        let prefix = format!("{catalog}.{schema}.");
+        let mut models: Vec<(String, Vec<u64>)> = Vec::new();
+        for entry in tables::version_entries(&rows.batch) {
+            let Some(name) = entry.model.strip_prefix(&prefix) else { continue };
+            match models.last_mut() {
+                Some((last, versions)) if last == name => versions.push(entry.version),
+                _ => models.push((name.to_string(), vec![entry.version])),
+            }
+        }
+        Ok(models)
+    }
+
+    /// What is known of models as a whole, by name.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub async fn model_rows(&self) -> Result<Vec<ModelRow>> {
+        Ok(tables::model_rows(&self.models.read(self.place()).await?.batch))
+    }
+
+    /// The aliases of a model.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub async fn aliases_of(&self, name: &TableName) -> Result<Vec<AliasRow>> {
+        let (rows, name) = (self.aliases.read(self.place()).await?, name.to_string());
+        Ok(tables::alias_rows(&rows.batch).into_iter().filter(|row| row.model == name).collect())
+    }
+
+    /// Adds an attempt to `system.ml.runs`.
+    ///
+    /// # Errors
+    /// The table cannot be written.
+    pub async fn note_run(&self, run: RunRow) -> Result<()> {
+        let rows = tables::to_batch(self.runs.schema(), &[run])?;
+        self.runs.append(self.place(), &rows).await
+    }
+
+    /// The bytes of a version's file, found to be those that were registered.
+    ///
+    /// # Errors
+    /// The file is missing, damaged or cannot be read.
+    pub async fn file_of(&self, reference: &ModelReference) -> Result<bytes::Bytes> {
+        let missing = |error: orrery_lakehouse::Error| match error {
+            orrery_lakehouse::Error::NotFound(_) => {
+                Error::new(Blame::Storage, format!("the file of {reference} is missing: {}", reference.url))
+                    .hint("restore the file, or drop the version and train the model anew")
+            }
+            other => other.into(),
+        };
+        let bytes = self.warehouse.read_model_file(&reference.url).await.map_err(missing)?;
+        let found = orrery_models::model_file::checksum(&bytes);
+        if found == reference.checksum {
+            return Ok(bytes);
+        }
+        let problem = format!(
+            "the file of {reference} is damaged: {} has the SHA-256 {found}, and {} was registered",
+            reference.url, reference.checksum
+        );
+        Err(Error::new(Blame::Storage, problem).hint("restore the file, or drop the version and train the model anew"))
+    }
+
+    /// The model of a version.
+    ///
+    /// # Errors
+    /// Its file is missing, damaged or cannot be read.
+    pub async fn load(&self, reference: &ModelReference) -> Result<Arc<dyn Model>> {
+        let bytes = self.file_of(reference).await?;
+        let of_model = |error: ModelError| {
+            let error = Error::from(error);
+            Error { message: format!("{reference} ({}): {}", reference.url, error.message), ..error }
+        };
+        let file = ModelFile::from_bytes(&bytes).map_err(of_model)?;
+        orrery_models::model_type(&file.model_type).and_then(|model_type| model_type.read(&file)).map_err(of_model)
+    }
+
+    /// Microseconds since 1970 UTC.
+    fn now() -> i64 {
+        chrono::Utc::now().timestamp_micros()
+    }
+}

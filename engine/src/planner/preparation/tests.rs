@@ -1,0 +1,1 @@
+//! Preparation learned and applied, against naive computations.

@@ -1,0 +1,311 @@
+//! Ratings in blocks: all of them in one, or those of some users or items in each of many.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::config::{Config, Feedback};
+use super::errors::Errors;
+use super::factors::Factors;
+use super::half_step::{HalfStep, gram};
+use super::ids::{Dictionary, Interner, UNKNOWN};
+use super::normal_equations::Gram;
+use super::ratings::{Ratings, Repeated, Rows};
+use super::wire::{Answer, Number, Request, pack, unpack_any};
+use crate::model_file::checksum;
+use crate::{Block, Collector, ModelError, Observer, Result};
+
+/// What was gathered, with one dictionary for each side.
+struct Gathered {
+    dictionaries: [Dictionary; 2],
+    collected: Vec<Ratings>,
+    /// For each part and side, the places of its numbers.
+    places: Vec<[Vec<u32>; 2]>,
+}
+
+impl Gathered {
+    fn new(collected: Vec<Box<dyn Collector>>) -> Result<Option<Self>> {
+        let mut parts = Vec::with_capacity(collected.len());
+        for part in collected {
+            let ratings = part.into_any().downcast::<Ratings>().map_err(|_| ModelError::bug("rows that another model type gathered"))?;
+            parts.push(*ratings);
+        }
+        parts.retain(|part| !part.triples.is_empty());
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let (users, user_places) = unite(&parts, 0)?;
+        let (items, item_places) = unite(&parts, 1)?;
+        let places = user_places.into_iter().zip(item_places).map(|(users, items)| [users, items]).collect();
+        Ok(Some(Self { dictionaries: [users, items], collected: parts, places }))
+    }
+
+    /// Ratings by the rows of a side.
+    fn rows(&self, config: &Config, side: usize) -> Result<Rows> {
+        let triples = self.collected.iter().zip(&self.places).flat_map(|(part, places)| {
+            part.triples.iter().map(|t| (places[side][t.ids[side] as usize], places[1 - side][t.ids[1 - side] as usize], t.rating))
+        });
+        let rows = Rows::gather(self.dictionaries[side].len(), triples, config.duplicates).map_err(|Repeated(row, other)| {
+            let mut pair = [row, other as usize];
+            if side == 1 {
+                pair.reverse();
+            }
+            let [user, item] = [0, 1].map(|side| self.dictionaries[side].text(pair[side]));
+            let message = format!("{} {user} rates {} {item} more than once", config.names[0], config.names[1]);
+            ModelError::data(message).hint("set duplicates = 'sum' or 'mean', or aggregate in the query")
+        })?;
+        if rows.is_finite() {
+            return Ok(rows);
+        }
+        Err(ModelError::column(&config.names[2], "the sum of a pair's ratings exceeds 3.4e38")
+            .hint("set duplicates = 'mean', or use smaller ratings"))
+    }
+
+    fn row_count(&self) -> u64 {
+        self.collected.iter().map(|part| part.triples.len() as u64).sum()
+    }
+}
+
+/// One dictionary of a side's ids in all parts, and for each part the places of its numbers.
+fn unite(parts: &[Ratings], side: usize) -> Result<(Dictionary, Vec<Vec<u32>>)> {
+    let empty = || ModelError::bug("a part without ids");
+    if let [part] = parts {
+        let (ids, places) = part.sides[side].sorted()?.ok_or_else(empty)?;
+        return Ok((Dictionary::new(ids), vec![places]));
+    }
+    let mut all = Interner::default();
+    let mut numbers = Vec::with_capacity(parts.len());
+    for part in parts {
+        let (ids, places) = part.sides[side].sorted()?.ok_or_else(empty)?;
+        let united = all.intern(&ids)?;
+        numbers.push(places.into_iter().map(|place| united[place as usize]).collect::<Vec<u32>>());
+    }
+    let (ids, places) = all.sorted()?.ok_or_else(empty)?;
+    for part in &mut numbers {
+        for number in part {
+            *number = places[*number as usize];
+        }
+    }
+    Ok((Dictionary::new(ids), numbers))
+}
+
+/// The blocks of the layouts that are wanted: when it is both, everything lies in one block of the first.
+///
+/// # Errors
+/// Rows that cannot be trained on.
+pub fn blocks(config: &Arc<Config>, layouts: &[usize], collected: Vec<Box<dyn Collector>>) -> Result<Vec<Vec<Box<dyn Block>>>> {
+    let Some(gathered) = Gathered::new(collected)? else { return Ok(layouts.iter().map(|_| Vec::new()).collect()) };
+    if let [side @ (0 | 1)] = layouts {
+        let ratings = gathered.rows(config, *side)?;
+        let count = gathered.row_count();
+        let [users, items] = gathered.dictionaries;
+        let (own, others) = if *side == 0 { (users, items) } else { (items, users) };
+        return Ok(vec![vec![Box::new(OneSide::new(config.clone(), own, others, ratings, count)?)]]);
+    }
+    let by_user = gathered.rows(config, 0)?;
+    let by_item = by_user.transposed(gathered.dictionaries[1].len());
+    let count = gathered.row_count();
+    let whole = Whole { config: config.clone(), count, dictionaries: gathered.dictionaries, ratings: [by_user, by_item], state: None };
+    let mut whole: Option<Box<dyn Block>> = Some(Box::new(whole));
+    Ok(layouts.iter().map(|_| whole.take().into_iter().collect()).collect())
+}
+
+/// What the pairs of each row weigh in the mean of the loss: explicit feedback has a weight of 1 for each rating; implicit feedback `alpha * |r|` beside the
+/// 1 that every pair of a user and an item has.
+fn row_weights(config: &Config, ratings: &Rows) -> Vec<f64> {
+    let weigh = |row| {
+        let (_, values) = ratings.row(row);
+        match config.feedback {
+            Feedback::Explicit => values.len() as f64,
+            Feedback::Implicit { alpha } => values.iter().map(|r| alpha * f64::from(r.abs())).sum(),
+        }
+    };
+    (0..ratings.len()).map(weigh).collect()
+}
+
+/// The errors of each row's predictions.
+fn row_errors(config: &Config, ratings: &Rows, users: &Factors, items: &Factors) -> Vec<u8> {
+    let errors: Vec<Errors> = (0..ratings.len())
+        .into_par_iter()
+        .with_min_len(64)
+        .map(|row| {
+            let (others, values) = ratings.row(row);
+            let mut errors = Errors::default();
+            for (other, rating) in others.iter().zip(values) {
+                let score = super::scores::score(users.row(row), items.row(*other as usize), config.rank);
+                errors.add(&Errors::without_logs(super::scores::target(config.feedback, *rating), f64::from(score)));
+            }
+            errors
+        })
+        .collect();
+    f64::to_bytes(&errors.iter().flat_map(Errors::to_array).collect::<Vec<f64>>())
+}
+
+fn row_lengths(ratings: &Rows) -> Vec<u64> {
+    ratings.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as u64).collect()
+}
+
+/// All ratings, by user and by item; training needs no factors from outside.
+struct Whole {
+    config: Arc<Config>,
+    count: u64,
+    dictionaries: [Dictionary; 2],
+    ratings: [Rows; 2],
+    state: Option<State>,
+}
+
+/// Factors after some iterations. They only save work: another block makes them again from the first iteration on.
+struct State {
+    iteration: u32,
+    factors: [Factors; 2],
+    loss: f64,
+}
+
+impl Whole {
+    fn bring_to(&mut self, iteration: u32, observer: &dyn Observer) -> Result<&State> {
+        let mut state = match self.state.take() {
+            Some(state) if state.iteration <= iteration => state,
+            _ => self.begin()?,
+        };
+        while state.iteration < iteration {
+            let (items, _) = self.half(1, &state, observer)?;
+            state.factors[1] = items;
+            let (users, losses) = self.half(0, &state, observer)?;
+            state.factors[0] = users;
+            state.loss = losses.iter().sum();
+            state.iteration += 1;
+        }
+        Ok(self.state.insert(state))
+    }
+
+    fn begin(&self) -> Result<State> {
+        let [users, items] = [0, 1].map(|side| Factors::initial(&self.dictionaries[side], self.config.rank, self.config.seed));
+        Ok(State { iteration: 0, factors: [users?, items?], loss: 0.0 })
+    }
+
+    fn half(&self, side: usize, state: &State, observer: &dyn Observer) -> Result<(Factors, Vec<f64>)> {
+        let factors = &state.factors[1 - side];
+        let gram = gram(&self.config, factors);
+        let before = Some(&state.factors[side]);
+        HalfStep { config: &self.config, ratings: &self.ratings[side], factors, gram: gram.as_ref(), before }.solve(observer)
+    }
+
+    fn result(&mut self, iteration: u32, observer: &dyn Observer) -> Result<Vec<u8>> {
+        self.bring_to(iteration, observer)?;
+        let Some(state) = &self.state else { return Err(ModelError::bug("a training without factors")) };
+        let [users, items] = &state.factors;
+        let errors = row_errors(&self.config, &self.ratings[0], users, items);
+        let parts = [
+            self.dictionaries[0].to_ipc()?,
+            f32::to_bytes(&users.to_dense()),
+            self.dictionaries[1].to_ipc()?,
+            f32::to_bytes(&items.to_dense()),
+            errors,
+            u64::to_bytes(&row_lengths(&self.ratings[0])),
+            u32::to_bytes(&self.ratings[0].others),
+        ];
+        pack(Answer::Result, &parts.each_ref().map(Vec::as_slice))
+    }
+}
+
+impl Block for Whole {
+    fn pass(&mut self, request: &[u8], observer: &dyn Observer) -> Result<Vec<u8>> {
+        let (request, _) = unpack_any::<Request>(request)?;
+        match request {
+            Request::Ids => {
+                let weights = f64::to_bytes(&row_weights(&self.config, &self.ratings[0]));
+                let sizes = [self.count, self.dictionaries[1].len() as u64];
+                pack(Answer::Ids { whole: true }, &[&[], &weights, &u64::to_bytes(&sizes)])
+            }
+            Request::Iterate { iteration } => {
+                let loss = self.bring_to(iteration, observer)?.loss;
+                pack(Answer::Loss, &[&loss.to_le_bytes()])
+            }
+            Request::Result { iteration } => self.result(iteration, observer),
+            other => Err(ModelError::bug(format!("{other:?} of a block that has everything"))),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let factors = self.dictionaries.iter().map(|ids| ids.len() * self.config.rank.next_multiple_of(8) * 4).sum::<usize>();
+        self.ratings.iter().map(Rows::bytes).sum::<usize>() + self.dictionaries.iter().map(Dictionary::bytes).sum::<usize>() + factors
+    }
+}
+
+/// The ratings of some users, or of some items; the factors of the others come with each request.
+struct OneSide {
+    config: Arc<Config>,
+    count: u64,
+    own: Dictionary,
+    own_ipc: Vec<u8>,
+    key: String,
+    others: Dictionary,
+    ratings: Rows,
+    /// Places of this block's ids in dictionaries that came, by their checksums: of others, of its own.
+    found: [Option<(String, Vec<u32>)>; 2],
+}
+
+impl OneSide {
+    fn new(config: Arc<Config>, own: Dictionary, others: Dictionary, ratings: Rows, count: u64) -> Result<Self> {
+        let own_ipc = own.to_ipc()?;
+        Ok(Self { config, count, key: checksum(&own_ipc), own, own_ipc, others, ratings, found: [None, None] })
+    }
+
+    /// The rows of a matrix that came which belong to this block's ids: those of others (0) or its own (1).
+    fn pick(&mut self, which: usize, ids: &[u8], factors: &[u8]) -> Result<Factors> {
+        let key = checksum(ids);
+        let dictionary = if which == 0 { &self.others } else { &self.own };
+        let places = match self.found[which].take() {
+            Some((known, places)) if known == key => places,
+            _ => Dictionary::from_ipc(ids)?.places("id", dictionary.ids())?,
+        };
+        let dense = f32::from_bytes(factors);
+        let known = dense.len() / self.config.rank;
+        if places.iter().any(|place| *place == UNKNOWN || *place as usize >= known) {
+            return Err(ModelError::bug("a request does not have all ids of the block"));
+        }
+        let picked = Factors::from_dense(self.config.rank, &dense).take(&places);
+        self.found[which] = Some((key, places));
+        Ok(picked)
+    }
+
+    fn solve(&mut self, parts: &[&[u8]], observer: &dyn Observer) -> Result<Vec<u8>> {
+        let &[other_ids, others, gram, own_ids, own] = parts else { return Err(ModelError::bug("a request to solve rows lacks parts")) };
+        let factors = self.pick(0, other_ids, others)?;
+        let before = if own_ids.is_empty() { None } else { Some(self.pick(1, own_ids, own)?) };
+        let gram = if gram.is_empty() { None } else { Some(Gram { upper: f64::from_bytes(gram) }) };
+        let step =
+            HalfStep { config: &self.config, ratings: &self.ratings, factors: &factors, gram: gram.as_ref(), before: before.as_ref() };
+        let (solved, losses) = step.solve(observer)?;
+        pack(Answer::Rows, &[self.key.as_bytes(), &f32::to_bytes(&solved.to_dense()), &f64::to_bytes(&losses)])
+    }
+
+    fn rated(&mut self, parts: &[&[u8]]) -> Result<Vec<u8>> {
+        let &[item_ids, items, user_ids, users] = parts else { return Err(ModelError::bug("a request for ratings lacks parts")) };
+        let items = self.pick(0, item_ids, items)?;
+        let users = self.pick(1, user_ids, users)?;
+        let errors = row_errors(&self.config, &self.ratings, &users, &items);
+        let Some((_, places)) = &self.found[0] else { return Err(ModelError::bug("a block without places")) };
+        let rated: Vec<u32> = self.ratings.others.iter().map(|other| places[*other as usize]).collect();
+        pack(Answer::Rated, &[self.key.as_bytes(), &errors, &u64::to_bytes(&row_lengths(&self.ratings)), &u32::to_bytes(&rated)])
+    }
+}
+
+impl Block for OneSide {
+    fn pass(&mut self, request: &[u8], observer: &dyn Observer) -> Result<Vec<u8>> {
+        let (request, parts) = unpack_any::<Request>(request)?;
+        match request {
+            Request::Ids => {
+                let weights = f64::to_bytes(&row_weights(&self.config, &self.ratings));
+                pack(Answer::Ids { whole: false }, &[&self.own_ipc, &weights, &self.count.to_le_bytes()])
+            }
+            Request::Solve => self.solve(&parts, observer),
+            Request::Rated => self.rated(&parts),
+            other => Err(ModelError::bug(format!("{other:?} of a block that has some rows"))),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.ratings.bytes() + self.own.bytes() + self.others.bytes() + self.own_ipc.len() + (self.own.len() + self.others.len()) * 4
+    }
+}

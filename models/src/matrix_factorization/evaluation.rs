@@ -1,0 +1,295 @@
+//! `ML.EVALUATE`: errors of predicted ratings, or how early the items that were wanted come in each user's ranking.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::config::{ColdStart, rating_type};
+use super::errors::{Errors, MEASURES, SUMS};
+use super::ids::UNKNOWN;
+use super::model::MatrixFactorizationModel;
+use super::ranking::{RankedHits, positions};
+use super::ratings::read_ratings;
+use super::scores::target;
+use crate::exact_sum::ExactSum;
+use crate::{Evaluation, InputColumn, ModelError, Result};
+
+/// Where users, items and ratings are among columns.
+///
+/// # Errors
+/// Columns that are missing, or ratings that are no numbers.
+fn find(model: &MatrixFactorizationModel, columns: &[InputColumn]) -> Result<[usize; 3]> {
+    let mut found = [0; 3];
+    for (place, name) in found.iter_mut().zip(model.column_names()) {
+        *place = columns.iter().position(|column| column.name == *name).ok_or_else(|| {
+            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+            ModelError::column(name, "the rows to evaluate on have no such column").hint(format!("they have: {}", names.join(", ")))
+        })?;
+    }
+    rating_type(&columns[found[2]].name, &columns[found[2]].data_type)?;
+    Ok(found)
+}
+
+fn row_of(names: impl Iterator<Item = String>, values: impl Iterator<Item = Option<f64>>) -> Result<RecordBatch> {
+    let fields: Vec<Field> = names.map(|name| Field::new(name, DataType::Float64, true)).collect();
+    let columns: Vec<ArrayRef> = values.map(|value| Arc::new(Float64Array::from(vec![value])) as ArrayRef).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|e| ModelError::bug(format!("a row of measures: {e}")))
+}
+
+fn damaged(error: impl std::fmt::Display) -> ModelError {
+    ModelError::bug(format!("a partial result of an evaluation: {error}"))
+}
+
+/// Errors of predicted ratings. Pairs with unknown ids are left out with `cold_start = 'drop'`; with 'nan' one of them makes all measures NaN.
+pub struct ErrorEvaluation {
+    model: Arc<MatrixFactorizationModel>,
+    columns: [usize; 3],
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Partial {
+    sums: [ExactSum; SUMS],
+    /// Some prediction was NaN.
+    nan: bool,
+    /// Some rating or prediction was -1 or less.
+    without_logs: bool,
+}
+
+impl ErrorEvaluation {
+    /// Of a model on rows with these columns.
+    ///
+    /// # Errors
+    /// Columns that are missing, or ratings that are no numbers.
+    pub fn new(model: Arc<MatrixFactorizationModel>, columns: &[InputColumn]) -> Result<Self> {
+        let columns = find(&model, columns)?;
+        Ok(Self { model, columns })
+    }
+}
+
+impl Evaluation for ErrorEvaluation {
+    fn columns(&self) -> Vec<usize> {
+        self.columns.to_vec()
+    }
+
+    fn stages(&self) -> usize {
+        1
+    }
+
+    fn accumulate(&self, _: usize, _: Option<&[u8]>, partial: Option<Vec<u8>>, columns: &[ArrayRef]) -> Result<Vec<u8>> {
+        let mut partial: Partial = match partial {
+            Some(bytes) => postcard::from_bytes(&bytes).map_err(damaged)?,
+            None => Partial::default(),
+        };
+        let [users, items, ratings] = columns else { return Err(ModelError::bug("an evaluation takes three columns")) };
+        let ratings = read_ratings(&self.model.column_names()[2], ratings)?;
+        let predicted = self.model.predict_pairs(users, items)?;
+        for (row, rating) in ratings.into_iter().enumerate().filter(|(row, _)| predicted.is_valid(*row)) {
+            let prediction = predicted.value(row);
+            if prediction.is_nan() {
+                partial.nan = true;
+                continue;
+            }
+            for (sum, value) in partial.sums.iter_mut().zip(Errors::of(target(self.model.feedback(), rating), prediction).to_array()) {
+                if value.is_finite() { sum.add(value) } else { partial.without_logs = true }
+            }
+        }
+        postcard::to_allocvec(&partial).map_err(damaged)
+    }
+
+    fn merge(&self, _: usize, one: Vec<u8>, other: &[u8]) -> Result<Vec<u8>> {
+        let mut one: Partial = postcard::from_bytes(&one).map_err(damaged)?;
+        let other: Partial = postcard::from_bytes(other).map_err(damaged)?;
+        for (sum, other) in one.sums.iter_mut().zip(&other.sums) {
+            sum.merge(other);
+        }
+        one.nan |= other.nan;
+        one.without_logs |= other.without_logs;
+        postcard::to_allocvec(&one).map_err(damaged)
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(MEASURES.map(|name| Field::new(name, DataType::Float64, true)).to_vec()))
+    }
+
+    fn finish(&self, _: Option<&[u8]>, partial: Option<&[u8]>) -> Result<RecordBatch> {
+        let partial: Partial = match partial {
+            Some(bytes) => postcard::from_bytes(bytes).map_err(damaged)?,
+            None => Partial::default(),
+        };
+        let mut sums = Errors::from_array(partial.sums.each_ref().map(ExactSum::value));
+        if partial.without_logs {
+            sums.squared_logs = f64::NAN;
+        }
+        let measures = sums.measures();
+        let value = |name: &str| if partial.nan { Some(f64::NAN) } else { measures.get(name).copied() };
+        row_of(MEASURES.iter().map(|name| (*name).to_string()), MEASURES.iter().map(|name| value(name)))
+    }
+}
+
+/// How early the items that a user wanted come when all items are ranked for the user.
+///
+/// Of the rows with known users and items, those whose rating is above a bound are *wanted*. Every user with a wanted item counts alike. Ranked are all items of
+/// the model, but for those that the user was trained on and that the rows do not name: what is known already is not to be recommended.
+///
+/// `mean_average_precision`, `normalized_discounted_cumulative_gain`, `precision_at_k`, `recall_at_k` as in Spark's `RankingMetrics` (see
+/// [`ranking`](super::ranking)); `average_rank = Σ w rank / Σ w` with the rank as a share, 0 the first and 1 the last, and `w` the rating for implicit
+/// feedback, 1 for explicit (Hu, Koren, Volinsky); `mean_squared_error` over all known rows, of implicit feedback against 1 for positive ratings and 0 for others.
+pub struct RankingEvaluation {
+    model: Arc<MatrixFactorizationModel>,
+    columns: [usize; 3],
+    wanted_above: f32,
+    k: usize,
+}
+
+/// User, item and rating of a row, 4 bytes each.
+const RECORD: usize = 12;
+
+#[derive(Default, Clone, Copy)]
+struct UserMeasures {
+    users: f64,
+    average_precision: f64,
+    ndcg: f64,
+    precision: f64,
+    recall: f64,
+    ranks: f64,
+    rank_weights: f64,
+    squares: f64,
+    rows: f64,
+}
+
+impl RankingEvaluation {
+    /// Of a model on rows with these columns; items with a rating above `wanted_above` are wanted, `k` is how many are recommended.
+    ///
+    /// # Errors
+    /// Columns that are missing, or ratings that are no numbers.
+    pub fn new(model: Arc<MatrixFactorizationModel>, columns: &[InputColumn], wanted_above: f32, k: usize) -> Result<Self> {
+        let columns = find(&model, columns)?;
+        Ok(Self { model, columns, wanted_above, k })
+    }
+
+    fn names(&self) -> [String; 6] {
+        let k = self.k;
+        [
+            "mean_average_precision".to_string(),
+            "normalized_discounted_cumulative_gain".to_string(),
+            "average_rank".to_string(),
+            "mean_squared_error".to_string(),
+            format!("precision_at_{k}"),
+            format!("recall_at_{k}"),
+        ]
+    }
+
+    /// The measures of one user's rows, which are ordered by item.
+    fn measure(&self, rows: &[(u32, u32, f32)], scores: &mut Vec<f32>) -> UserMeasures {
+        let Some((user, _, _)) = rows.first() else { return UserMeasures::default() };
+        self.model.scores_of_user(*user, scores);
+        let square = |row: &(u32, u32, f32)| (target(self.model.feedback(), row.2) - f64::from(scores[row.1 as usize])).powi(2);
+        let mut measures = UserMeasures { squares: rows.iter().map(square).sum(), rows: rows.len() as f64, ..UserMeasures::default() };
+        let wanted: Vec<(u32, f32)> = rows.iter().filter(|row| row.2 > self.wanted_above).map(|row| (row.1, row.2)).collect();
+        if wanted.is_empty() {
+            return measures;
+        }
+        let named = |item: &u32| rows.binary_search_by_key(item, |row| row.1).is_ok();
+        let skipped: Vec<u32> = self.model.seen_by_user(*user).iter().copied().filter(|item| !named(item)).collect();
+        let candidates: Vec<u32> = wanted.iter().map(|(item, _)| *item).collect();
+        let found = positions(scores, &candidates, &skipped);
+        let last = (scores.len() - skipped.len()).saturating_sub(1).max(1) as f64;
+        for (position, (_, rating)) in found.iter().zip(&wanted) {
+            let weight = if self.model.is_implicit() { f64::from(*rating).max(0.0) } else { 1.0 };
+            measures.ranks += weight * *position as f64 / last;
+            measures.rank_weights += weight;
+        }
+        let mut ascending = found;
+        ascending.sort_unstable();
+        let hits = RankedHits::new(ascending, wanted.len());
+        measures.users = 1.0;
+        measures.average_precision = hits.average_precision();
+        measures.ndcg = hits.ndcg();
+        measures.precision = hits.precision_at(self.k);
+        measures.recall = hits.recall_at(self.k);
+        measures
+    }
+}
+
+impl Evaluation for RankingEvaluation {
+    fn columns(&self) -> Vec<usize> {
+        self.columns.to_vec()
+    }
+
+    fn stages(&self) -> usize {
+        1
+    }
+
+    fn accumulate(&self, _: usize, _: Option<&[u8]>, partial: Option<Vec<u8>>, columns: &[ArrayRef]) -> Result<Vec<u8>> {
+        let mut records = partial.unwrap_or_default();
+        let [users, items, ratings] = columns else { return Err(ModelError::bug("an evaluation takes three columns")) };
+        let ratings = read_ratings(&self.model.column_names()[2], ratings)?;
+        let (users, items) = self.model.places(users, items)?;
+        for ((user, item), rating) in users.into_iter().zip(items).zip(ratings) {
+            if user != UNKNOWN && item != UNKNOWN {
+                records.extend_from_slice(&user.to_le_bytes());
+                records.extend_from_slice(&item.to_le_bytes());
+                records.extend_from_slice(&rating.to_le_bytes());
+            }
+        }
+        Ok(records)
+    }
+
+    fn merge(&self, _: usize, mut one: Vec<u8>, other: &[u8]) -> Result<Vec<u8>> {
+        one.extend_from_slice(other);
+        Ok(one)
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.names().map(|name| Field::new(name, DataType::Float64, true)).to_vec()))
+    }
+
+    fn finish(&self, _: Option<&[u8]>, partial: Option<&[u8]>) -> Result<RecordBatch> {
+        let (records, rest) = partial.unwrap_or_default().as_chunks::<RECORD>();
+        if !rest.is_empty() {
+            return Err(damaged("it ends early"));
+        }
+        let mut rows: Vec<(u32, u32, f32)> = records
+            .iter()
+            .map(|r| {
+                (
+                    u32::from_le_bytes([r[0], r[1], r[2], r[3]]),
+                    u32::from_le_bytes([r[4], r[5], r[6], r[7]]),
+                    f32::from_le_bytes([r[8], r[9], r[10], r[11]]),
+                )
+            })
+            .collect();
+        if rows.iter().any(|(user, item, _)| !self.model.has(*user, *item)) {
+            return Err(damaged("ids that the model does not have"));
+        }
+        // Of rows with one user and item the one of the highest rating counts.
+        rows.par_sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(b.2.total_cmp(&a.2)));
+        rows.dedup_by_key(|row| (row.0, row.1));
+        let users: Vec<&[(u32, u32, f32)]> = rows.chunk_by(|a, b| a.0 == b.0).collect();
+        let measured: Vec<UserMeasures> = users.into_par_iter().map_init(Vec::new, |scores, rows| self.measure(rows, scores)).collect();
+        let sum = |part: fn(&UserMeasures) -> f64| measured.iter().map(part).sum::<f64>();
+        let mean = |part: f64, whole: f64| (whole > 0.0).then(|| part / whole);
+        let users = sum(|m| m.users);
+        let values = [
+            mean(sum(|m| m.average_precision), users),
+            mean(sum(|m| m.ndcg), users),
+            mean(sum(|m| m.ranks), sum(|m| m.rank_weights)),
+            mean(sum(|m| m.squares), sum(|m| m.rows)),
+            mean(sum(|m| m.precision), users),
+            mean(sum(|m| m.recall), users),
+        ];
+        row_of(self.names().into_iter(), values.into_iter())
+    }
+}
+
+/// The rule of a model for ids that it does not know, as a prediction.
+pub fn unknown_prediction(rule: ColdStart, mean: f64) -> Option<f64> {
+    match rule {
+        ColdStart::Drop => None,
+        ColdStart::Nan => Some(f64::NAN),
+        ColdStart::Mean => Some(mean),
+    }
+}

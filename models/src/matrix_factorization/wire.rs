@@ -1,0 +1,131 @@
+//! Requests and partial results as bytes: a head, and long arrays of numbers behind it.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{ModelError, Result};
+
+/// What a pass is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// The ids of the side by whose ids the layout divides rows. Parts of the answer: [`Answer::Ids`].
+    Ids,
+    /// Brings a training that lies in one block to the end of an iteration (0: the factors to begin with). Answer: [`Answer::Loss`].
+    Iterate {
+        /// How many iterations there have been then.
+        iteration: u32,
+    },
+    /// All that training in one block led to after so many iterations. Answer: [`Answer::Result`].
+    Result {
+        /// How many.
+        iteration: u32,
+    },
+    /// The factors of the block's rows. Parts: the other side's ids and factors, its Gram matrix (may be empty), this side's ids and factors (may be empty).
+    /// Answer: [`Answer::Rows`].
+    Solve,
+    /// What the block's users rated, and how well it is predicted. Parts: ids and factors of items, ids and factors of users. Answer: [`Answer::Rated`].
+    Rated,
+}
+
+/// What a block answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Parts: ids, weights of the rows in the loss, rows gathered.
+    Ids {
+        /// All rows of all layouts lie in this block.
+        whole: bool,
+    },
+    /// Parts: the loss.
+    Loss,
+    /// Parts: ids, factors of users, ids, factors of items, then those of [`Answer::Rated`] without the first.
+    Result,
+    /// Parts: the checksum of the block's ids, factors, losses.
+    Rows,
+    /// Parts: the checksum of the block's ids, errors of each row, how many ratings each row has, places of the items rated.
+    Rated,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head<T> {
+    what: T,
+    lengths: Vec<u64>,
+}
+
+/// A message of a head and parts.
+///
+/// # Errors
+/// A head that cannot be written.
+pub fn pack<T: Serialize>(what: T, parts: &[&[u8]]) -> Result<Vec<u8>> {
+    let head = Head { what, lengths: parts.iter().map(|part| part.len() as u64).collect() };
+    let head = postcard::to_allocvec(&head).map_err(|e| ModelError::bug(format!("a message of training: {e}")))?;
+    let mut message = Vec::with_capacity(4 + head.len() + parts.iter().map(|part| part.len()).sum::<usize>());
+    message.extend_from_slice(&(head.len() as u32).to_le_bytes());
+    message.extend_from_slice(&head);
+    for part in parts {
+        message.extend_from_slice(part);
+    }
+    Ok(message)
+}
+
+/// Head and parts of a message.
+///
+/// # Errors
+/// Bytes that [`pack`] did not make, or another number of parts.
+pub fn unpack<T: DeserializeOwned, const N: usize>(message: &[u8]) -> Result<(T, [&[u8]; N])> {
+    let (what, parts) = unpack_any(message)?;
+    let count = parts.len();
+    Ok((what, parts.try_into().map_err(|_| damaged(format!("{count} parts instead of {N}")))?))
+}
+
+/// Head and parts of a message, however many.
+///
+/// # Errors
+/// Bytes that [`pack`] did not make.
+pub fn unpack_any<T: DeserializeOwned>(message: &[u8]) -> Result<(T, Vec<&[u8]>)> {
+    let (length, rest) = message.split_first_chunk::<4>().ok_or_else(|| damaged("it ends early"))?;
+    let (head, mut rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(|| damaged("it ends early"))?;
+    let head: Head<T> = postcard::from_bytes(head).map_err(|e| damaged(e))?;
+    let mut parts = Vec::with_capacity(head.lengths.len());
+    for length in head.lengths {
+        let (part, after) = rest.split_at_checked(length as usize).ok_or_else(|| damaged("it ends early"))?;
+        parts.push(part);
+        rest = after;
+    }
+    Ok((head.what, parts))
+}
+
+fn damaged(what: impl std::fmt::Display) -> ModelError {
+    ModelError::bug(format!("a message of training is damaged: {what}"))
+}
+
+/// An answer to another request.
+pub fn unexpected(answer: Answer) -> ModelError {
+    damaged(format!("unexpected {answer:?}"))
+}
+
+/// Numbers as bytes and back.
+pub trait Number: Sized + Copy {
+    /// Little-endian bytes.
+    fn to_bytes(values: &[Self]) -> Vec<u8>;
+    /// Numbers of little-endian bytes.
+    fn from_bytes(bytes: &[u8]) -> Vec<Self>;
+}
+
+macro_rules! number {
+    ($type:ty) => {
+        impl Number for $type {
+            fn to_bytes(values: &[Self]) -> Vec<u8> {
+                values.iter().flat_map(|value| value.to_le_bytes()).collect()
+            }
+
+            fn from_bytes(bytes: &[u8]) -> Vec<Self> {
+                bytes.as_chunks::<{ size_of::<Self>() }>().0.iter().map(|bytes| Self::from_le_bytes(*bytes)).collect()
+            }
+        }
+    };
+}
+
+number!(f32);
+number!(f64);
+number!(u32);
+number!(u64);

@@ -201,7 +201,7 @@ mod tests {
     use crate::operators::salt::SaltExec;
     use crate::operators::sessionize::SessionizeExec;
     use crate::operators::train_model::TrainModelExec;
-    use crate::operators::train_model::pass::{Request, TrainingPassExec};
+    use crate::operators::train_model::pass::{LaidOut, Request, TrainingPassExec};
     use datafusion::arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
     use datafusion::arrow::datatypes::Int64Type;
     use datafusion::physical_expr::expressions::Column;
@@ -258,7 +258,7 @@ mod tests {
             Arc::new(TrainingPassExec::new(
                 Arc::clone(&input),
                 Arc::new(train_model::testing::spec("a", &[("rounds", 7)])),
-                1,
+                LaidOut { layout: 1, is_keyed: true },
                 Request::Inline(Arc::new(vec![1, 2])),
             )),
         ];

@@ -91,7 +91,7 @@ impl Session {
         let physical = Box::pin(self.plan_to_show(plan, Mode::Run)).await?.physical;
         let estimate = self.estimate(&physical, trainer.as_ref());
         let (is_distributed, reason) = self.decide(&estimate);
-        let tasks = if is_distributed { self.training_tasks(&physical, &estimate) } else { 1 };
+        let tasks = if is_distributed { self.training_tasks(&physical) } else { 1 };
         Ok(TrainingPlan {
             rows: estimate.rows,
             bytes_read: bytes_read(physical.as_ref()),

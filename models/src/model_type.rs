@@ -208,8 +208,14 @@ pub trait Model: Send + Sync {
     /// As [`Model::predict`]; an index that is none.
     fn predict_only(&self, columns: &[ArrayRef], wanted: &[usize]) -> Result<Vec<ArrayRef>> {
         let all = self.predict(columns)?;
-        let column = |i: &usize| all.get(*i).cloned().ok_or_else(|| ModelError::bug(format!("{} predicts no column {i}", self.model_type())));
+        let column =
+            |i: &usize| all.get(*i).cloned().ok_or_else(|| ModelError::bug(format!("{} predicts no column {i}", self.model_type())));
         wanted.iter().map(column).collect()
+    }
+
+    /// Whether `ML.PREDICT` passes the rows' own columns through; where not, it does so with `keep_original_columns` only.
+    fn keeps_inputs(&self) -> bool {
+        true
     }
 
     /// The columns that `ML.DETECT_ANOMALIES` adds; empty where the model type has no such notion. A row is anomalous when its score is greater than

@@ -171,11 +171,19 @@ impl KMeansModel {
     }
 
     /// Calls `each(first row, rows, tile)` for prepared tiles of the rows.
-    pub(super) fn for_each_tile(&self, columns: &FeatureColumns, arrays: &[ArrayRef], mut each: impl FnMut(usize, usize, &[f64])) -> Result<()> {
+    pub(super) fn for_each_tile(
+        &self,
+        columns: &FeatureColumns,
+        arrays: &[ArrayRef],
+        mut each: impl FnMut(usize, usize, &[f64]),
+    ) -> Result<()> {
         let numbers = columns.read(arrays)?;
         for ((column, width), wanted) in columns.columns().iter().zip(numbers.widths()).zip(&self.preparation.widths) {
             if matches!(column.kind, FeatureKind::List(_)) && width != *wanted && numbers.rows() > 0 {
-                return Err(ModelError::data(format!("column '{}' has lists of {width} numbers, the model was trained on {wanted}", column.name)));
+                return Err(ModelError::data(format!(
+                    "column '{}' has lists of {width} numbers, the model was trained on {wanted}",
+                    column.name
+                )));
             }
         }
         let mut tile = vec![0.0; self.features() * TILE_ROWS];
@@ -279,7 +287,8 @@ impl Model for KMeansModel {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + (self.centres.capacity() + self.clusters.len() * 3 + self.features() * 8 + self.steps.len() * 2) * size_of::<f64>()
+        size_of::<Self>()
+            + (self.centres.capacity() + self.clusters.len() * 3 + self.features() * 8 + self.steps.len() * 2) * size_of::<f64>()
     }
 
     fn inputs(&self) -> &[InputColumn] {

@@ -90,8 +90,10 @@ mod tests {
 
     /// As many users as there are, by a column of some width, so that they are more than a megabyte.
     const USERS: &str = "CREATE TABLE users AS SELECT value AS user_id, repeat('of a great many words ', 12) || value AS name FROM generate_series(0, 6999)";
-    const FEW_USERS: &str = "CREATE TABLE users AS SELECT value * 2 AS user_id, repeat('of a great many words ', 60) || value AS name
+    const FEW_USERS: &str = "CREATE TABLE users AS SELECT value * 2 AS user_id, repeat('of a great many words ', 12) || value AS name
         FROM generate_series(0, 4999)";
+
+    const WIDE_USERS: &str = "CREATE TABLE users AS SELECT value AS user_id, repeat('of a great many words ', 100) || value AS name FROM generate_series(0, 699)";
 
     async fn plan(context: &SessionContext, sql: &str) -> String {
         let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
@@ -105,7 +107,7 @@ mod tests {
 
     fn join(kind: &str) -> String {
         format!(
-            "SELECT e.user_id AS e, u.user_id AS u, count(e.id) AS events, min(u.name) AS name FROM users AS u {kind} JOIN events AS e
+            "SELECT e.user_id AS e, u.user_id AS u, count(e.id) AS events, min(u.name) AS name, min(e.at), min(e.brand), max(e.price) FROM users AS u {kind} JOIN events AS e
              ON e.user_id = u.user_id AND e.id % 7 <> u.user_id % 5 GROUP BY e.user_id, u.user_id"
         )
     }
@@ -113,7 +115,8 @@ mod tests {
     #[tokio::test]
     async fn a_side_with_few_rows_is_collected_whatever_its_bytes() {
         let (ours, plain) = (with(ours().await.unwrap(), USERS).await, with(plain().await.unwrap(), USERS).await);
-        let sql = "SELECT count(*), min(u.name) FROM events AS e JOIN users AS u ON e.user_id = u.user_id";
+        let sql =
+            "SELECT count(*), min(u.name), min(e.at), min(e.brand), min(e.price) FROM events AS e JOIN users AS u ON e.user_id = u.user_id";
         let (collected, shuffled) = (plan(&ours, sql).await, plan(&plain, sql).await);
         assert!(collected.contains("mode=CollectLeft") && !collected.contains("mode=Partitioned"), "{collected}");
         assert!(shuffled.contains("mode=Partitioned, join_type"), "{shuffled}");
@@ -123,15 +126,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sides_of_a_size_and_joins_of_a_cluster_stay_shuffled() {
+    async fn sides_of_a_size_and_groups_and_joins_of_a_cluster_stay_shuffled() {
         let ours = with(ours().await.unwrap(), USERS).await;
-        let sql = "SELECT count(*), min(u.name) FROM (SELECT * FROM events WHERE id % 2 = 0) AS e JOIN users AS u ON e.user_id = u.user_id";
-        assert!(plan(&ours, sql).await.contains("mode=Partitioned, join_type"), "a fifth of the rows, as far as is known");
-        let sql = "SELECT count(*), min(u.name) FROM (SELECT user_id, id, count(*) FROM events GROUP BY user_id, id) AS e JOIN users AS u ON e.user_id = u.user_id";
-        assert!(plan(&ours, sql).await.contains("mode=Partitioned, join_type"), "groups lie by their keys");
+        let sql = "SELECT count(*), min(a.name), max(b.name) FROM users AS a JOIN users AS b ON a.user_id = b.user_id";
+        let of_a_size = plan(&ours, sql).await;
+        assert!(of_a_size.contains("mode=Partitioned, join_type"), "{of_a_size}");
         let cluster = with(across_tasks().await.unwrap(), USERS).await;
-        let sql = "SELECT count(*), min(u.name) FROM events AS e JOIN users AS u ON e.user_id = u.user_id";
-        assert!(plan(&cluster, sql).await.contains("mode=Partitioned, join_type"));
+        let across = plan(&cluster, "SELECT count(*), min(u.name) FROM events AS e JOIN users AS u ON e.user_id = u.user_id").await;
+        assert!(across.contains("mode=Partitioned, join_type"), "{across}");
+    }
+
+    #[tokio::test]
+    async fn groups_are_not_taken_from_where_they_lie() {
+        let ours = with(ours().await.unwrap(), WIDE_USERS).await;
+        let sql = "SELECT count(*), min(u.name), max(e.id), min(e.at), min(e.brand), min(e.price) FROM events AS e JOIN users AS u ON e.user_id = u.user_id";
+        let grouped =
+            sql.replace("events AS e", "(SELECT user_id, id, at, brand, price FROM events GROUP BY user_id, id, at, brand, price) AS e");
+        let (rows, groups) = (plan(&ours, sql).await, plan(&ours, &grouped).await);
+        assert!(rows.contains("mode=CollectLeft"), "{rows}");
+        assert!(groups.contains("mode=Partitioned, join_type"), "{groups}");
     }
 
     #[tokio::test]

@@ -91,8 +91,9 @@ async fn rows_without_a_time_and_no_rows_at_all() {
 /// Rows that lie by user for their sessions stay where they are to be grouped by user and session.
 #[tokio::test]
 async fn groups_of_user_and_session_need_no_shuffle_of_their_own() {
-    let sql = "SELECT user_id, session_window(at, INTERVAL '20' MINUTE) AS session, count(*) AS events, sum(price) FILTER (WHERE kind = 'view') AS spent
-        FROM events GROUP BY user_id, session_window(at, INTERVAL '20' MINUTE)";
+    let sql = "SELECT user_id, start, count(*) AS events, sum(price) FILTER (WHERE kind = 'view') AS spent
+        FROM (SELECT *, session_start(at, INTERVAL '20' MINUTE) OVER (PARTITION BY user_id ORDER BY at) AS start FROM events)
+        GROUP BY user_id, start";
     let context = ours().await.unwrap();
     let text = displayable(plan(&context, sql).await.as_ref()).indent(false).to_string();
     assert_eq!(text.matches("partitioning=Hash").count(), 1, "{text}");

@@ -69,7 +69,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let trained = train_in_memory(&*trainer, collectors, &Unobserved)?;
     println!("training {:.3} s, {:.3} s of processors", begin.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     let in_iterations: f64 = trained.iterations.iter().map(|i| i.duration_ms).sum();
-    println!("{} iterations, {in_iterations:.1} ms: {:?}", trained.iterations.len(), trained.iterations.iter().map(|i| i.duration_ms as u32).collect::<Vec<_>>());
+    println!(
+        "{} iterations, {in_iterations:.1} ms: {:?}",
+        trained.iterations.len(),
+        trained.iterations.iter().map(|i| i.duration_ms as u32).collect::<Vec<_>>()
+    );
     println!("{:?}", trained.metrics);
     let model = model_type("kmeans")?.read(&trained.file)?;
     if let Some(batch) = last {

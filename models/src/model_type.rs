@@ -208,7 +208,8 @@ pub trait Model: Send + Sync {
     /// As [`Model::predict`]; an index that is none.
     fn predict_only(&self, columns: &[ArrayRef], wanted: &[usize]) -> Result<Vec<ArrayRef>> {
         let all = self.predict(columns)?;
-        let column = |i: &usize| all.get(*i).cloned().ok_or_else(|| ModelError::bug(format!("{} predicts no column {i}", self.model_type())));
+        let column =
+            |i: &usize| all.get(*i).cloned().ok_or_else(|| ModelError::bug(format!("{} predicts no column {i}", self.model_type())));
         wanted.iter().map(column).collect()
     }
 

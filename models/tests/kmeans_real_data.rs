@@ -32,7 +32,8 @@ fn customers() -> Option<RecordBatch> {
             customer.2.insert(products.as_string::<i32>().value(row).to_string());
         }
     }
-    let numbers = |f: &dyn Fn(&(i64, f64, HashSet<String>)) -> f64| Arc::new(Float64Array::from_iter_values(customers.values().map(f))) as ArrayRef;
+    let numbers =
+        |f: &dyn Fn(&(i64, f64, HashSet<String>)) -> f64| Arc::new(Float64Array::from_iter_values(customers.values().map(f))) as ArrayRef;
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("frequency", Arc::new(Int64Array::from_iter_values(customers.values().map(|c| c.0)))),
         ("monetary", numbers(&|c| c.1)),
@@ -44,7 +45,8 @@ fn customers() -> Option<RecordBatch> {
 }
 
 fn train(rows: &RecordBatch, given: &[(&str, i64)]) -> Trained {
-    let mut options: HashMap<String, OptionValue> = given.iter().map(|(name, value)| ((*name).to_string(), OptionValue::Int(*value))).collect();
+    let mut options: HashMap<String, OptionValue> =
+        given.iter().map(|(name, value)| ((*name).to_string(), OptionValue::Int(*value))).collect();
     options.insert("standardize_features".to_string(), OptionValue::Bool(true));
     let columns: Vec<InputColumn> =
         rows.schema().fields().iter().map(|f| InputColumn { name: f.name().clone(), data_type: f.data_type().clone() }).collect();
@@ -61,12 +63,24 @@ fn black_friday_customers_cost_what_the_best_of_twenty_starts_costs() {
         return;
     };
     assert_eq!(rows.num_rows(), 5891);
-    let cases = [(3, 10, 42, 8427.4), (5, 1, 42, 4655.0), (8, 1, 42, 2929.4), (5, 1, 7, 4655.0), (8, 1, 7, 2929.4), (5, 1, 1, 4655.0), (8, 1, 1, 2929.4)];
+    let cases = [
+        (3, 10, 42, 8427.4),
+        (5, 1, 42, 4655.0),
+        (8, 1, 42, 2929.4),
+        (5, 1, 7, 4655.0),
+        (8, 1, 7, 2929.4),
+        (5, 1, 1, 4655.0),
+        (8, 1, 1, 2929.4),
+    ];
     for (k, runs, seed, best) in cases {
         let begin = std::time::Instant::now();
         let trained = train(&rows, &[("num_clusters", k), ("n_init", runs), ("seed", seed)]);
         let cost = trained.metrics["training_cost"];
-        println!("k = {k}, n_init = {runs}, seed {seed}: {cost:.1} in {:.1} ms, {:?}", begin.elapsed().as_secs_f64() * 1e3, trained.metrics);
+        println!(
+            "k = {k}, n_init = {runs}, seed {seed}: {cost:.1} in {:.1} ms, {:?}",
+            begin.elapsed().as_secs_f64() * 1e3,
+            trained.metrics
+        );
         assert!(cost <= best * 1.001, "k = {k}, n_init = {runs}, seed {seed}: {cost} and not {best}");
         assert!(cost >= best * 0.999, "k = {k}: {cost} is less than anybody has found");
     }

@@ -97,7 +97,9 @@ impl Fit<'_> {
         let mut best: Option<(usize, Outcome)> = None;
         for (i, k) in self.settings.clusters.iter().enumerate() {
             let outcome = match self.outcome(*k, &sample) {
-                Err(error) if self.settings.clusters.len() > 1 && error.cause == crate::error::Cause::Option("num_clusters".to_string()) => {
+                Err(error)
+                    if self.settings.clusters.len() > 1 && error.cause == crate::error::Cause::Option("num_clusters".to_string()) =>
+                {
                     trials.push(trial(i, *k, BTreeMap::new(), Some(error.message)));
                     continue;
                 }
@@ -192,7 +194,9 @@ impl Fit<'_> {
             return Err(ModelError::option("kmeans_init_col", format!("it is TRUE in {} rows, but num_clusters is {k}", rows.len()))
                 .hint("mark exactly one row for each cluster"));
         }
-        rows.sort_by(|one, other| one.iter().zip(other).map(|(a, b)| a.total_cmp(b)).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal));
+        rows.sort_by(|one, other| {
+            one.iter().zip(other).map(|(a, b)| a.total_cmp(b)).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+        });
         Ok(rows.concat())
     }
 

@@ -33,7 +33,9 @@ pub use model::KMeansModel;
 use rows::{RowCollector, Rows};
 use settings::{OPTIONS, Settings};
 
-use crate::{Block, Collector, InputColumn, Model, ModelError, ModelFile, ModelType, Observer, OptionSpec, Options, Passes, Result, Trained, Trainer};
+use crate::{
+    Block, Collector, InputColumn, Model, ModelError, ModelFile, ModelType, Observer, OptionSpec, Options, Passes, Result, Trained, Trainer,
+};
 
 /// Passes beside the iterations.
 const OTHER_PASSES: u32 = 5;
@@ -86,8 +88,10 @@ impl Trainer for KMeansTrainer {
 
     fn blocks(&self, layouts: &[usize], collected: Vec<Box<dyn Collector>>, threads: usize) -> Result<Vec<Vec<Box<dyn Block>>>> {
         let collectors = collected.into_iter().map(|c| c.into_any().downcast::<RowCollector>());
-        let collectors: Vec<Box<RowCollector>> = collectors.collect::<Result<_, _>>().map_err(|_| ModelError::bug("rows of another trainer"))?;
-        let widths = collectors.iter().try_fold(self.settings.features.widths(), |w, c| self.settings.features.merge_widths(&w, c.widths()))?;
+        let collectors: Vec<Box<RowCollector>> =
+            collectors.collect::<Result<_, _>>().map_err(|_| ModelError::bug("rows of another trainer"))?;
+        let widths =
+            collectors.iter().try_fold(self.settings.features.widths(), |w, c| self.settings.features.merge_widths(&w, c.widths()))?;
         let mut parts = collectors.into_iter().flat_map(|c| c.into_parts(&widths)).collect::<Vec<_>>();
         let blocks = threads.clamp(1, parts.len().max(1));
         let mut made: Vec<Box<dyn Block>> = Vec::with_capacity(blocks);

@@ -172,11 +172,19 @@ impl KMeansModel {
     }
 
     /// Calls `each(first row, rows, tile)` for prepared tiles of the rows.
-    pub(super) fn for_each_tile(&self, columns: &FeatureColumns, arrays: &[ArrayRef], mut each: impl FnMut(usize, usize, &[f64])) -> Result<()> {
+    pub(super) fn for_each_tile(
+        &self,
+        columns: &FeatureColumns,
+        arrays: &[ArrayRef],
+        mut each: impl FnMut(usize, usize, &[f64]),
+    ) -> Result<()> {
         let numbers = columns.read(arrays)?;
         for ((column, width), wanted) in columns.columns().iter().zip(numbers.widths()).zip(&self.preparation.widths) {
             if matches!(column.kind, FeatureKind::List(_)) && width != *wanted && numbers.rows() > 0 {
-                return Err(ModelError::data(format!("column '{}' has lists of {width} numbers, the model was trained on {wanted}", column.name)));
+                return Err(ModelError::data(format!(
+                    "column '{}' has lists of {width} numbers, the model was trained on {wanted}",
+                    column.name
+                )));
             }
         }
         let mut tile = vec![0.0; self.features() * TILE_ROWS];
@@ -278,7 +286,8 @@ impl KMeansModel {
             last = "orrery.centred";
             centres.chunks_mut(features).for_each(|c| c.iter_mut().zip(&self.preparation.means).for_each(|(x, mean)| *x -= mean));
         }
-        let turned: Vec<f64> = (0..features).flat_map(|f| (0..clusters).map(move |i| (i, f))).map(|(i, f)| -2.0 * centres[i * features + f]).collect();
+        let turned: Vec<f64> =
+            (0..features).flat_map(|f| (0..clusters).map(move |i| (i, f))).map(|(i, f)| -2.0 * centres[i * features + f]).collect();
         let squares: Vec<f64> = centres.chunks(features).map(|c| c.iter().fold(0.0, |sum, x| sum + x * x)).collect();
         graph.constant("orrery.centres", &[features, clusters], &turned);
         graph.constant("orrery.centre_squares", &[clusters], &squares);
@@ -327,7 +336,8 @@ impl Model for KMeansModel {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + (self.centres.capacity() + self.clusters.len() * 3 + self.features() * 8 + self.steps.len() * 2) * size_of::<f64>()
+        size_of::<Self>()
+            + (self.centres.capacity() + self.clusters.len() * 3 + self.features() * 8 + self.steps.len() * 2) * size_of::<f64>()
     }
 
     fn inputs(&self) -> &[InputColumn] {

@@ -83,7 +83,8 @@ impl RowCollector {
 
     fn push_weights(&mut self, index: usize, name: &str, array: &ArrayRef) -> Result<()> {
         let refuse = |what: String| {
-            ModelError::data(format!("column '{name}', which holds weights, has {what}")).hint("a weight has to be a finite number from 0 on")
+            ModelError::data(format!("column '{name}', which holds weights, has {what}"))
+                .hint("a weight has to be a finite number from 0 on")
         };
         let array = cast(array, &DataType::Float64).map_err(|e| ModelError::bug(format!("column {index}: {e}")))?;
         let weights = array.as_primitive::<Float64Type>();
@@ -149,8 +150,7 @@ impl Rows {
         }
         if self.widths != preparation.widths {
             let tiles = std::mem::take(&mut self.parts);
-            let (mut tiles, rest): (Vec<_>, Vec<_>) =
-                tiles.into_iter().map(|p| (p.tile, (p.weights, p.chosen, p.labels))).unzip();
+            let (mut tiles, rest): (Vec<_>, Vec<_>) = tiles.into_iter().map(|p| (p.tile, (p.weights, p.chosen, p.labels))).unzip();
             let mut all = Tiles { widths: self.widths.clone(), tiles: std::mem::take(&mut tiles) };
             all.widen(&preparation.widths);
             let parts = all.tiles.into_iter().zip(rest);

@@ -55,7 +55,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         default: Some("0.0001"),
         about: "Training has converged when no centre moved farther than this, in the space that is trained in.",
     },
-    OptionSpec { name: "max_iterations", kind: OptionKind::Int(1, 1_000_000), default: Some("20"), about: "Iterations of one run at most." },
+    OptionSpec {
+        name: "max_iterations",
+        kind: OptionKind::Int(1, 1_000_000),
+        default: Some("20"),
+        about: "Iterations of one run at most.",
+    },
     OptionSpec {
         name: "n_init",
         kind: OptionKind::Int(1, 1000),
@@ -181,13 +186,19 @@ impl Settings {
     }
 
     fn warm_centres(&self, model: &dyn Model) -> Result<Vec<f64>> {
-        let refuse = |what: String| ModelError::option("warm_start", what).hint("leave warm_start out, or train with the options of the earlier version");
+        let refuse = |what: String| {
+            ModelError::option("warm_start", what).hint("leave warm_start out, or train with the options of the earlier version")
+        };
         let Some(model) = model.as_any().downcast_ref::<KMeansModel>() else {
             return Err(refuse(format!("the earlier version is of type {}", model.model_type())));
         };
         let names = |inputs: &[InputColumn]| inputs.iter().map(|i| i.name.clone()).collect::<Vec<_>>().join(", ");
         if names(model.inputs()) != names(&self.inputs) {
-            return Err(refuse(format!("the earlier version has the features {}, the query {}", names(model.inputs()), names(&self.inputs))));
+            return Err(refuse(format!(
+                "the earlier version has the features {}, the query {}",
+                names(model.inputs()),
+                names(&self.inputs)
+            )));
         }
         if self.clusters != [model.clusters()] {
             return Err(refuse(format!("the earlier version has {} clusters", model.clusters())));
@@ -197,7 +208,8 @@ impl Settings {
 
     /// Bytes of a row in memory.
     pub fn bytes_per_row(&self) -> usize {
-        let features: usize = self.features.widths().iter().map(|width| (*width).max(8)).sum::<usize>().min(self.features.columns().len() * 8);
+        let features: usize =
+            self.features.widths().iter().map(|width| (*width).max(8)).sum::<usize>().min(self.features.columns().len() * 8);
         let known: usize = self.features.widths().iter().sum();
         known.max(if self.features.widths().contains(&0) { features } else { known }) * size_of::<f64>()
             + size_of::<u16>()
@@ -219,7 +231,8 @@ fn init(options: &Options, chosen: Option<usize>, clusters: &[usize]) -> Result<
             Err(ModelError::option("kmeans_init_col", "kmeans_init_method = 'custom' needs it").hint("name a BOOL column of the query"))
         }
         Some("custom") if clusters.len() > 1 => {
-            Err(ModelError::option("kmeans_init_method", "'custom' fits one number of clusters only").hint("give num_clusters as one number"))
+            Err(ModelError::option("kmeans_init_method", "'custom' fits one number of clusters only")
+                .hint("give num_clusters as one number"))
         }
         Some("custom") => Ok(Init::Custom),
         Some(_) => Ok(Init::PlusPlus),
@@ -235,12 +248,18 @@ fn named(
     wanted: &str,
 ) -> Result<Option<usize>> {
     let Some(name) = options.text(option) else { return Ok(None) };
-    let Some(index) = columns.iter().position(|c| c.name == name).or_else(|| columns.iter().position(|c| c.name.eq_ignore_ascii_case(name))) else {
+    let Some(index) =
+        columns.iter().position(|c| c.name == name).or_else(|| columns.iter().position(|c| c.name.eq_ignore_ascii_case(name)))
+    else {
         let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
-        return Err(ModelError::option(option, format!("the query has no column '{name}'")).hint(format!("its columns are: {}", names.join(", "))));
+        return Err(
+            ModelError::option(option, format!("the query has no column '{name}'")).hint(format!("its columns are: {}", names.join(", ")))
+        );
     };
     if !fits(&columns[index].data_type) {
-        return Err(ModelError::option(option, format!("column '{name}' is {}", columns[index].data_type)).hint(format!("it has to be {wanted}")));
+        return Err(
+            ModelError::option(option, format!("column '{name}' is {}", columns[index].data_type)).hint(format!("it has to be {wanted}"))
+        );
     }
     Ok(Some(index))
 }

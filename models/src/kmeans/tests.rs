@@ -88,7 +88,8 @@ fn two_groups_on_a_line() {
     assert!((metric("davies_bouldin_index") - 4.0 / 3.0 / 10.0).abs() < 1e-12);
     // Of squared distances: for 1, own (1 + 4) / 2 and other (100 + 121 + 144) / 3; for 2, (1 + 1) / 2 and (81 + 100 + 121) / 3; for 3, (4 + 1) / 2 and
     // (64 + 81 + 100) / 3; the other group is its mirror image.
-    let expected = [(2.5, 365.0 / 3.0), (1.0, 302.0 / 3.0), (2.5, 245.0 / 3.0)].iter().map(|(own, other)| 1.0 - own / other).sum::<f64>() / 3.0;
+    let expected =
+        [(2.5, 365.0 / 3.0), (1.0, 302.0 / 3.0), (2.5, 245.0 / 3.0)].iter().map(|(own, other)| 1.0 - own / other).sum::<f64>() / 3.0;
     assert!((metric("silhouette") - expected).abs() < 1e-12, "{} {expected}", metric("silhouette"));
     let last = trained.iterations.last().unwrap();
     assert_eq!(last.clusters.iter().map(|c| c.cluster_size).collect::<Vec<_>>(), [3.0, 3.0]);
@@ -450,7 +451,8 @@ impl Observer for Cancelled {
 fn has_an_onnx_graph_with_its_columns() {
     let columns = numbers(&[("income", vec![1.0, 2.0, 9.0]), ("age", vec![0.0, 1.0, 2.0])]);
     for distance in ["euclidean", "cosine"] {
-        let trained = train(&columns, &[clusters(2), ("distance_type", text(distance)), ("standardize_features", OptionValue::Bool(true))]).unwrap();
+        let trained =
+            train(&columns, &[clusters(2), ("distance_type", text(distance)), ("standardize_features", OptionValue::Bool(true))]).unwrap();
         let bytes = model(&trained).to_onnx().unwrap().unwrap();
         for name in ["income", "age", "CENTROID_ID", "ArgMin"] {
             assert!(bytes.windows(name.len()).any(|w| w == name.as_bytes()), "{name}");

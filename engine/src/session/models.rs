@@ -1,7 +1,6 @@
 //! Statements about models that exist: `ALTER`, `DROP`, `EXPORT`, `SHOW` and `DESCRIBE`.
 
 use chrono::{DateTime, SecondsFormat};
-use orrery_lakehouse::TableName;
 use orrery_models::OptionValue;
 
 use super::create_model::{description_of, labels_of, rounded};
@@ -9,6 +8,7 @@ use super::rows::{Cells, table};
 use super::show::matches;
 use super::{Mode, Outcome, Session, sql_type_name};
 use crate::dialect::{AlterModel, DropModel, ExportModel, ModelChange, ModelName, ModelOptions, Name};
+use crate::models::registry::ModelListing;
 use crate::models::{ModelRecord, Selector};
 use crate::{Blame, Error, Position, Result};
 
@@ -128,30 +128,21 @@ impl Session {
             let error = Error::sql(format!("the schema '{catalog}.{schema}' does not exist"));
             return Err(error.hint(format!("schemas of {catalog} are: {}", self.warehouse.schemas(&catalog).await?.join(", "))));
         }
-        let registry = self.names.registry();
-        let mut models = registry.models_in(&catalog, &schema).await?;
-        models.retain(|(name, _)| matches(like, name));
-        let known = registry.model_rows().await?;
-        let (mut types, mut aliases, mut descriptions, mut changed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (model, _) in &models {
-            let name = TableName::new(&catalog, &schema, model);
-            let newest = registry.resolve(&name, &Selector::Latest).await?;
-            let row = known.iter().find(|row| row.model == name.to_string());
-            types.push(newest.model_type.clone());
-            let named = registry.aliases_of(&name).await?;
-            aliases.push(named.iter().map(|row| format!("{} = {}", row.alias, row.version)).collect::<Vec<_>>().join(", "));
-            descriptions.push(row.and_then(|row| row.description.clone()));
-            changed.push(shown_time(row.map_or(newest.created_at_micros, |row| row.changed_at)));
-        }
+        let mut models = self.names.registry().listing(&catalog, &schema).await?;
+        models.retain(|model| matches(like, &model.name));
+        let aliases = |model: &ModelListing| {
+            model.aliases.iter().map(|row| format!("{} = {}", row.alias, row.version)).collect::<Vec<_>>().join(", ")
+        };
+        let changed = |model: &ModelListing| shown_time(model.row.as_ref().map_or(model.newest.created_at_micros, |row| row.changed_at));
         Self::batch(table(vec![
             ("schema", Cells::text(models.iter().map(|_| schema.clone()))),
-            ("name", Cells::text(models.iter().map(|(name, _)| name.clone()))),
-            ("model_type", Cells::text(types)),
-            ("newest_version", Cells::Whole(models.iter().map(|(_, versions)| versions.last().map(|v| whole(*v))).collect())),
-            ("versions", Cells::Whole(models.iter().map(|(_, versions)| Some(whole(versions.len() as u64))).collect())),
-            ("aliases", Cells::text(aliases)),
-            ("description", Cells::Text(descriptions)),
-            ("changed_at", Cells::text(changed)),
+            ("name", Cells::text(models.iter().map(|model| model.name.clone()))),
+            ("model_type", Cells::text(models.iter().map(|model| model.newest.model_type.clone()))),
+            ("newest_version", Cells::Whole(models.iter().map(|model| Some(whole(model.newest.reference.version))).collect())),
+            ("versions", Cells::Whole(models.iter().map(|model| Some(whole(model.versions.len() as u64))).collect())),
+            ("aliases", Cells::text(models.iter().map(aliases))),
+            ("description", Cells::Text(models.iter().map(|model| model.row.as_ref()?.description.clone()).collect())),
+            ("changed_at", Cells::text(models.iter().map(changed))),
         ])?)
     }
 

@@ -51,6 +51,21 @@ impl std::fmt::Debug for Registry {
     }
 }
 
+/// A model as `SHOW MODELS` lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelListing {
+    /// Last level of its name.
+    pub name: String,
+    /// Numbers of the versions that exist, ascending.
+    pub versions: Vec<u64>,
+    /// The newest of them.
+    pub newest: ModelRecord,
+    /// Names for versions.
+    pub aliases: Vec<AliasRow>,
+    /// What is known of it as a whole.
+    pub row: Option<ModelRow>,
+}
+
 impl Registry {
     /// The registry of a warehouse. Nothing is read yet.
     pub fn new(warehouse: Warehouse) -> Self {
@@ -101,22 +116,36 @@ impl Registry {
         Ok(tables::version_entries(&rows.batch).into_iter().map(|entry| entry.model).find(|model| model.starts_with(&prefix)))
     }
 
-    /// Names of the models of a schema with the numbers of their versions, oldest first.
+    /// The models of a schema, by name.
     ///
     /// # Errors
     /// The registry cannot be read.
-    pub async fn models_in(&self, catalog: &str, schema: &str) -> Result<Vec<(String, Vec<u64>)>> {
-        let rows = self.versions.read(self.place()).await?;
+    pub async fn listing(&self, catalog: &str, schema: &str) -> Result<Vec<ModelListing>> {
+        let place = self.place();
+        let (versions, models, aliases) = futures::join!(self.versions.read(place), self.models.read(place), self.aliases.read(place));
+        let (versions, models, aliases) = (versions?, tables::model_rows(&models?.batch), tables::alias_rows(&aliases?.batch));
         let prefix = format!("{catalog}.{schema}.");
-        let mut models: Vec<(String, Vec<u64>)> = Vec::new();
-        for entry in tables::version_entries(&rows.batch) {
-            let Some(name) = entry.model.strip_prefix(&prefix) else { continue };
-            match models.last_mut() {
-                Some((last, versions)) if last == name => versions.push(entry.version),
-                _ => models.push((name.to_string(), vec![entry.version])),
+        let mut listed: Vec<(tables::VersionEntry, Vec<u64>)> = Vec::new();
+        for entry in tables::version_entries(&versions.batch) {
+            match listed.last_mut() {
+                Some((newest, numbers)) if newest.model == entry.model => {
+                    numbers.push(entry.version);
+                    *newest = entry;
+                }
+                _ if entry.model.starts_with(&prefix) => listed.push((entry.clone(), vec![entry.version])),
+                _ => {}
             }
         }
-        Ok(models)
+        let listing = |(newest, numbers): (tables::VersionEntry, Vec<u64>)| {
+            Ok(ModelListing {
+                name: newest.model.strip_prefix(&prefix).unwrap_or(&newest.model).to_string(),
+                versions: numbers,
+                newest: tables::record_of(&versions.batch, &newest)?,
+                aliases: aliases.iter().filter(|row| row.model == newest.model).cloned().collect(),
+                row: models.iter().find(|row| row.model == newest.model).cloned(),
+            })
+        };
+        listed.into_iter().map(listing).collect()
     }
 
     /// What is known of models as a whole, by name.

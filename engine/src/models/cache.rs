@@ -109,9 +109,8 @@ impl std::fmt::Debug for ModelCache {
 
 /// The cache of this process.
 pub fn process() -> &'static ModelCache {
-    static CACHE: LazyLock<ModelCache> = LazyLock::new(|| {
-        ModelCache::with_budget(machine_memory_bytes().map_or(FALLBACK_BYTES, |bytes| bytes / MEMORY_SHARE))
-    });
+    static CACHE: LazyLock<ModelCache> =
+        LazyLock::new(|| ModelCache::with_budget(machine_memory_bytes().map_or(FALLBACK_BYTES, |bytes| bytes / MEMORY_SHARE)));
     &CACHE
 }
 
@@ -367,12 +366,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_store_does_not_answer_may_pass() {
-        let reference = ModelReference {
-            name: "dev.default.m".into(),
-            version: 1,
-            url: "ftp://nowhere/m.safetensors".into(),
-            checksum: "00".into(),
-        };
+        let reference =
+            ModelReference { name: "dev.default.m".into(), version: 1, url: "ftp://nowhere/m.safetensors".into(), checksum: "00".into() };
         let error = ModelCache::with_budget(1).load(&reference).await.err().unwrap();
         assert!(!matches!(DataFusionError::from(error), DataFusionError::IoError(_)));
         let passing = LoadError { error: Arc::new(Error::new(Blame::Storage, "timed out")), may_pass: true };

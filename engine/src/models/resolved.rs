@@ -13,7 +13,8 @@ const MARK: char = '\u{1}';
 /// A record that JSON cannot hold.
 pub(crate) fn to_text(record: &ModelRecord) -> Result<String> {
     let json = serde_json::to_string(record);
-    json.map(|json| format!("{MARK}{json}")).map_err(|e| Error::new(Blame::Bug, format!("the record of {} is no JSON: {e}", record.reference)))
+    json.map(|json| format!("{MARK}{json}"))
+        .map_err(|e| Error::new(Blame::Bug, format!("the record of {} is no JSON: {e}", record.reference)))
 }
 
 /// The model of a text; `None` if the text is none of ours.

@@ -246,7 +246,12 @@ mod tests {
             Arc::new(RepeatedRowsExec::new(input.schema(), 3)),
             deduplicated(&input),
             sessionized(&session, Arc::clone(&input), dir.path()).await,
-            Arc::new(TrainModelExec::new(Arc::clone(&input), train_model::testing::spec("a", &[("rounds", 7)]), 3, Some("file:///a".to_string()))),
+            Arc::new(TrainModelExec::new(
+                Arc::clone(&input),
+                train_model::testing::spec("a", &[("rounds", 7)]),
+                3,
+                Some("file:///a".to_string()),
+            )),
             Arc::new(TrainingPassExec::new(
                 Arc::clone(&input),
                 Arc::new(train_model::testing::spec("a", &[("rounds", 7)])),

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select, SelectItem, Spanned as _, TableFactor,
-    Value, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select, SelectItem, Spanned as _, TableFactor, Value,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 use orrery_lakehouse::TableName;
 

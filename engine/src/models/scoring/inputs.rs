@@ -88,9 +88,10 @@ fn is_binary(found: &DataType) -> bool {
 fn digits(of: &DataType) -> Option<(i32, i32)> {
     use DataType as T;
     Some(match of {
-        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal128(precision, scale) | T::Decimal256(precision, scale) => {
-            (i32::from(*precision) - i32::from(*scale), i32::from(*scale))
-        }
+        T::Decimal32(precision, scale)
+        | T::Decimal64(precision, scale)
+        | T::Decimal128(precision, scale)
+        | T::Decimal256(precision, scale) => (i32::from(*precision) - i32::from(*scale), i32::from(*scale)),
         T::Int8 | T::UInt8 => (3, 0),
         T::Int16 | T::UInt16 => (5, 0),
         T::Int32 | T::UInt32 => (10, 0),

@@ -239,7 +239,8 @@ fn to_bytes(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 fn from_bytes<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T> {
-    postcard::from_bytes(bytes).map_err(|e| internal_datafusion_err!("a function of a model cannot be read: {e}; are all nodes of one version?"))
+    postcard::from_bytes(bytes)
+        .map_err(|e| internal_datafusion_err!("a function of a model cannot be read: {e}; are all nodes of one version?"))
 }
 
 /// A model's error as DataFusion's, blame and hint kept.

@@ -113,7 +113,9 @@ async fn evaluations_merge() {
     let stages: Vec<AggregateUDF> = planned.stages.iter().map(sent_aggregate).collect();
     let rows = testing::points(0.0);
     let mut results = Vec::new();
-    for partitions in [vec![vec![rows.clone()]], vec![vec![rows.slice(0, 3)], vec![rows.slice(3, 1), rows.slice(4, 4)], vec![rows.slice(0, 0)]]] {
+    for partitions in
+        [vec![vec![rows.clone()]], vec![vec![rows.slice(0, 3)], vec![rows.slice(3, 1), rows.slice(4, 4)], vec![rows.slice(0, 0)]]]
+    {
         let context = SessionContext::new();
         let table = datafusion::datasource::MemTable::try_new(rows.schema(), partitions).unwrap();
         let rows = context.read_table(Arc::new(table)).unwrap();

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray, new_null_array,
-};
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray, new_null_array};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion::common::{Column, Result};
@@ -112,7 +110,10 @@ pub(super) fn trial_info(call: &Call, _: &mut dyn RelationPlannerContext) -> Res
     let trials = &call.record.trials;
     if trials.is_empty() {
         let problem = format!("{} was trained with one set of options, without trials", call.record.reference);
-        return Err(Error::sql(problem).at(call.place).hint("HPARAM_RANGE(low, high) or HPARAM_CANDIDATES([…]) as the value of an option").into());
+        return Err(Error::sql(problem)
+            .at(call.place)
+            .hint("HPARAM_RANGE(low, high) or HPARAM_CANDIDATES([…]) as the value of an option")
+            .into());
     }
     let status = |trial: &Trial| Some(if trial.error_message.is_some() { "FAILED" } else { "SUCCEEDED" }.to_string());
     rows_of(vec![

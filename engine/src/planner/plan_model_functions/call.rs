@@ -103,7 +103,9 @@ fn struct_options(function: &Function, place: Option<Position>, values: &[SqlExp
     for value in values {
         let at = Position::of_span(value.span()).or(place);
         let SqlExpr::Named { expr, name } = value else {
-            return Err(Error::sql(format!("the field {value} of the STRUCT of {} has no name", shown(function))).at(at).hint(function.form));
+            return Err(Error::sql(format!("the field {value} of the STRUCT of {} has no name", shown(function)))
+                .at(at)
+                .hint(function.form));
         };
         let name = normalize(name);
         let Some(read) = literal(expr) else {

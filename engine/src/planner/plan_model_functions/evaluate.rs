@@ -68,9 +68,7 @@ fn on_rows(call: &Call, rows: &LogicalPlan) -> Result<LogicalPlan> {
     for (index, stage) in planned.stages.iter().enumerate() {
         let (input, before) = match done.take() {
             None => (LogicalPlanBuilder::from(rows.clone()), None),
-            Some(before) => {
-                (LogicalPlanBuilder::from(before).cross_join(rows.clone())?, Some(named(result(index - 1))))
-            }
+            Some(before) => (LogicalPlanBuilder::from(before).cross_join(rows.clone())?, Some(named(result(index - 1)))),
         };
         let measured = evaluate::call(stage, before, args.clone()).alias(result(index));
         done = Some(input.aggregate(Vec::<Expr>::new(), vec![measured])?.build()?);
@@ -87,11 +85,8 @@ fn on_rows(call: &Call, rows: &LogicalPlan) -> Result<LogicalPlan> {
 /// The columns that the rows offer, inputs of the model in the types that it was trained on.
 fn offered(call: &Call, features: &Features) -> Result<(Vec<InputColumn>, Vec<Expr>)> {
     let model = call.scorer.model()?;
-    let mut columns: Vec<InputColumn> = features
-        .fields
-        .iter()
-        .map(|field| InputColumn { name: field.name().clone(), data_type: field.data_type().clone() })
-        .collect();
+    let mut columns: Vec<InputColumn> =
+        features.fields.iter().map(|field| InputColumn { name: field.name().clone(), data_type: field.data_type().clone() }).collect();
     let mut exprs = features.exprs.clone();
     for input in model.inputs() {
         let Some(place) = inputs::place_of(features.fields.iter().map(|field| field.name().as_str()), &input.name) else { continue };

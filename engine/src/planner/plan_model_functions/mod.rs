@@ -53,7 +53,11 @@ struct Function {
 }
 
 /// A function that takes nothing but a model.
-const fn about(name: &'static str, form: &'static str, plan: fn(&Call, &mut dyn RelationPlannerContext) -> Result<LogicalPlan>) -> Function {
+const fn about(
+    name: &'static str,
+    form: &'static str,
+    plan: fn(&Call, &mut dyn RelationPlannerContext) -> Result<LogicalPlan>,
+) -> Function {
     Function { name, form, rows: Rows::No, options: &[], plan }
 }
 

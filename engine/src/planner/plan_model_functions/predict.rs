@@ -17,9 +17,8 @@ pub(super) fn plan(call: &Call, context: &mut dyn RelationPlannerContext) -> Res
     if keeps {
         check_new(call, &rows, &fields)?;
     }
-    let predicted = fields.iter().enumerate().map(|(place, field)| {
-        Ok(predict::call(&call.scorer, vec![place], inputs.clone())?.alias(field.name()))
-    });
+    let predicted =
+        fields.iter().enumerate().map(|(place, field)| Ok(predict::call(&call.scorer, vec![place], inputs.clone())?.alias(field.name())));
     let predicted = predicted.collect::<Result<Vec<_>>>()?;
     let kept = if keeps { columns(rows.schema()) } else { Vec::new() };
     let scored = LogicalPlanBuilder::from(rows).project(predicted.into_iter().chain(kept))?;

@@ -134,12 +134,6 @@ impl ModelCache {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Keeps a model that was not loaded from its file.
-    #[cfg(test)]
-    pub(crate) fn put(&self, reference: &ModelReference, model: &Arc<dyn Model>) {
-        self.inner.state.lock().keep(&reference.checksum, model, usize::MAX);
-    }
-
     /// Changes how many bytes of models are kept, from the next load on.
     pub fn set_budget(&self, bytes: usize) {
         self.inner.budget_bytes.store(bytes, Ordering::Relaxed);

@@ -191,8 +191,23 @@ impl VisitorMut for Replace<'_> {
             && let Some(first) = list.args.first_mut()
         {
             *first = FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::value(Value::SingleQuotedString(text))));
+            if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Struct { values, .. }))) = list.args.get_mut(1) {
+                values.iter_mut().for_each(name_column);
+            }
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// A column in a struct has its own name, where DataFusion would number it.
+fn name_column(value: &mut Expr) {
+    let name = match &*value {
+        Expr::Identifier(name) => Some(name.clone()),
+        Expr::CompoundIdentifier(parts) => parts.last().cloned(),
+        _ => None,
+    };
+    if let Some(name) = name {
+        *value = Expr::Named { expr: Box::new(value.clone()), name };
     }
 }
 

@@ -124,10 +124,20 @@ impl<const WEIGHTED: bool> Kernel for Accumulate<'_, WEIGHTED> {
             let end = (begin + BLOCK).min(self.others.len());
             for (slot, place) in (begin..end).enumerate() {
                 let row = &self.factors.row(self.others[place] as usize)[..stride];
+                let target = f64::from(self.targets[place]);
                 let unpacked = &mut unpacked[slot * stride..][..stride];
-                unpack(row, f64::from(self.targets[place]), unpacked, &mut b[..stride]);
+                for factor in 0..stride {
+                    unpacked[factor] = f64::from(row[factor]);
+                }
+                for factor in 0..stride {
+                    b[factor] += target * unpacked[factor];
+                }
                 if WEIGHTED {
-                    scale(unpacked, f64::from(self.weights[place]), &mut weighted[slot * stride..][..stride]);
+                    let weight = f64::from(self.weights[place]);
+                    let weighted = &mut weighted[slot * stride..][..stride];
+                    for factor in 0..stride {
+                        weighted[factor] = weight * unpacked[factor];
+                    }
                 }
             }
             let filled = (end - begin) * stride;
@@ -135,27 +145,6 @@ impl<const WEIGHTED: bool> Kernel for Accumulate<'_, WEIGHTED> {
             let left = if WEIGHTED { &weighted[..filled] } else { right };
             add_products(a, left, right, stride);
             begin = end;
-        }
-    }
-}
-
-/// A row in 64 bits, and its contribution to the right side.
-#[inline(always)]
-fn unpack(row: &[f32], target: f64, unpacked: &mut [f64], b: &mut [f64]) {
-    let (row, unpacked, b) = (row.as_chunks::<TILE>().0, unpacked.as_chunks_mut::<TILE>().0, b.as_chunks_mut::<TILE>().0);
-    for ((row, unpacked), b) in row.iter().zip(unpacked).zip(b) {
-        for i in 0..TILE {
-            unpacked[i] = f64::from(row[i]);
-            b[i] += target * unpacked[i];
-        }
-    }
-}
-
-#[inline(always)]
-fn scale(row: &[f64], weight: f64, scaled: &mut [f64]) {
-    for (row, scaled) in row.as_chunks::<TILE>().0.iter().zip(scaled.as_chunks_mut::<TILE>().0) {
-        for i in 0..TILE {
-            scaled[i] = weight * row[i];
         }
     }
 }
@@ -232,10 +221,8 @@ impl Kernel for Cholesky<'_> {
                 let factor = upper[row];
                 let start = row / TILE * TILE;
                 let (target, source) = (&mut tail[(row - pivot - 1) * stride..][start..stride], &upper[start..]);
-                for (target, source) in target.as_chunks_mut::<TILE>().0.iter_mut().zip(source.as_chunks::<TILE>().0) {
-                    for i in 0..TILE {
-                        target[i] -= factor * source[i];
-                    }
+                for (target, source) in target.iter_mut().zip(source) {
+                    *target -= factor * source;
                 }
                 x[row] -= factor * z;
             }

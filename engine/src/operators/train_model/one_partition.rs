@@ -12,10 +12,10 @@ use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
 
 /// The files of a plan's only leaf, if that scans files.
 pub(crate) fn files_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {

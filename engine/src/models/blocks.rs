@@ -27,11 +27,14 @@ const SHARE_OF_MACHINE: f64 = 0.7;
 /// A block that is read anew in each pass takes so much memory at least, and at most.
 const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 1 << 20..=256 << 20;
 
+/// A trainer, and when a task last asked for it.
+type LastUsed = (Arc<dyn Trainer>, Instant);
+
 /// Where all tasks share one pool, as in one process, that alone decides.
 static BUDGET_BYTES: AtomicUsize = AtomicUsize::new(usize::MAX);
 static CLAIMED_BYTES: AtomicUsize = AtomicUsize::new(0);
 static KEPT: LazyLock<Mutex<HashMap<Key, Entry>>> = LazyLock::new(Mutex::default);
-static TRAINERS: LazyLock<Mutex<HashMap<String, (Arc<dyn Trainer>, Instant)>>> = LazyLock::new(Mutex::default);
+static TRAINERS: LazyLock<Mutex<HashMap<String, LastUsed>>> = LazyLock::new(Mutex::default);
 /// Partitions that are worked on at the same time.
 static AT_WORK: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(cores())));
 

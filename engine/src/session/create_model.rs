@@ -62,10 +62,10 @@ impl Session {
         let token = self.cancellation();
         let trained = async {
             if mode == Mode::Check {
-                return self.check_model(create, model_type).await.map(|()| None);
+                return Box::pin(self.check_model(create, model_type)).await.map(|()| None);
             }
             let _announced = live::announce(&run_id, &name.to_string());
-            let planned = self.plan_model(create, model_type, &run_id, tracker).await?;
+            let planned = Box::pin(self.plan_model(create, model_type, &run_id, tracker)).await?;
             let trained = Box::pin(self.train(&planned.plan, &planned.spec, tracker)).await;
             let (trained, tasks) = trained.map_err(|e| of_option(e, &create.options))?;
             Ok(Some((planned, trained, tasks)))
@@ -130,7 +130,8 @@ impl Session {
         let positions = create.options.positions();
         let options = create.options.values(&OF_THE_OBJECT);
         options.check(model_type.options()).map_err(|e| at_option(e, &positions))?;
-        (description_of(&create.options)?, labels_of(&create.options)?);
+        description_of(&create.options)?;
+        labels_of(&create.options)?;
         let columns = input_columns(&plan)?;
         match &create.transform {
             Some(transform) => {
@@ -155,7 +156,8 @@ impl Session {
     ) -> Result<PlannedModel> {
         let name = self.names.resolve(&create.name);
         let positions = create.options.positions();
-        (description_of(&create.options)?, labels_of(&create.options)?);
+        description_of(&create.options)?;
+        labels_of(&create.options)?;
         let options = create.options.values(&OF_THE_OBJECT);
         options.check(model_type.options()).map_err(|e| at_option(e, &positions))?;
         let mut plan = planning::plan_query(&self.context.state(), &self.names, create.query.clone()).await?;

@@ -97,8 +97,8 @@ fn dense<const N: usize>(equations: &ConjugateGradient<'_>, p: &[Lanes; N]) -> [
     let mut product = [[0.0; LANES]; N];
     if !equations.gram.is_empty() {
         let flat = p.as_flattened();
-        for factor in 0..equations.factors.rank() {
-            add_scaled(&mut product, flat[factor], block(equations.gram, factor));
+        for (factor, scale) in flat.iter().enumerate().take(equations.factors.rank()) {
+            add_scaled(&mut product, *scale, block(equations.gram, factor));
         }
     }
     add_scaled(&mut product, equations.ridge, p);

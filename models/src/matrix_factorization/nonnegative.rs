@@ -63,8 +63,8 @@ impl Nonnegative {
                     return;
                 }
             }
-            for factor in 0..rank {
-                x[factor] = if self.passive[factor] { self.trial[factor] } else { 0.0 };
+            for ((x, passive), trial) in x.iter_mut().zip(&self.passive).zip(&self.trial).take(rank) {
+                *x = if *passive { *trial } else { 0.0 };
             }
             for factor in 0..rank {
                 let row = &a[factor * stride..][..rank];
@@ -78,11 +78,11 @@ impl Nonnegative {
         let blocked = (0..self.rank).filter(|f| self.passive[*f] && self.trial[*f] <= 0.0);
         let ratio = |f: usize| if x[f] > self.trial[f] { x[f] / (x[f] - self.trial[f]) } else { 0.0 };
         let Some((first, step)) = blocked.map(|f| (f, ratio(f))).min_by(|p, q| p.1.total_cmp(&q.1)) else { return };
-        for factor in 0..self.rank {
+        for (factor, x) in x.iter_mut().enumerate().take(self.rank) {
             if self.passive[factor] {
-                x[factor] += step * (self.trial[factor] - x[factor]);
-                if factor == first || x[factor] <= 0.0 {
-                    x[factor] = 0.0;
+                *x += step * (self.trial[factor] - *x);
+                if factor == first || *x <= 0.0 {
+                    *x = 0.0;
                     self.passive[factor] = false;
                 }
             }

@@ -124,8 +124,8 @@ impl Kernel for BestScores<'_, '_> {
                 let Some(rows) = self.rows[row..].first_chunk::<ROWS>() else { return };
                 for (panel, values) in panels.chunks_exact(rank * PANEL).enumerate() {
                     let sums = multiply(rows, values, rank);
-                    for n in 0..ROWS {
-                        offer(&mut self.best[row + n], first + panel * PANEL, &sums[n], self.panels.len);
+                    for (n, sums) in sums.iter().enumerate() {
+                        offer(&mut self.best[row + n], first + panel * PANEL, sums, self.panels.len);
                     }
                 }
                 row += ROWS;

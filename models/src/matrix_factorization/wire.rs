@@ -84,7 +84,7 @@ pub fn unpack<T: DeserializeOwned, const N: usize>(message: &[u8]) -> Result<(T,
 pub fn unpack_any<T: DeserializeOwned>(message: &[u8]) -> Result<(T, Vec<&[u8]>)> {
     let (length, rest) = message.split_first_chunk::<4>().ok_or_else(|| damaged("it ends early"))?;
     let (head, mut rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(|| damaged("it ends early"))?;
-    let head: Head<T> = postcard::from_bytes(head).map_err(|e| damaged(e))?;
+    let head: Head<T> = postcard::from_bytes(head).map_err(damaged)?;
     let mut parts = Vec::with_capacity(head.lengths.len());
     for length in head.lengths {
         let (part, after) = rest.split_at_checked(length as usize).ok_or_else(|| damaged("it ends early"))?;

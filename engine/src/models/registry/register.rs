@@ -64,7 +64,7 @@ impl Registry {
         record.bytes = file.len() as u64;
         let unique = format!("{}.safetensors", uuid::Uuid::new_v4());
         record.reference.url = self.warehouse.put_model_file(&name, &unique, file).await?;
-        let committed = self.commit_version(&name, if_exists, &mut record).await;
+        let committed = Box::pin(self.commit_version(&name, if_exists, &mut record)).await;
         if !matches!(committed, Ok(true)) {
             self.remove_file(&record.reference.url).await;
         }

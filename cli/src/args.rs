@@ -238,6 +238,32 @@ pub(crate) enum Format {
 pub(crate) enum Generate {
     /// Raw e-commerce events, shaped like the REES46 clickstream of October 2019
     Clickstream(Clickstream),
+    /// Sales, shaped like the Black Friday data set: customers, products, amounts
+    BlackFriday(GeneratedTable),
+    /// Customers, shaped like the Customer Personality Analysis data set
+    CustomerPersonality(GeneratedTable),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GeneratedTable {
+    /// How many rows; the data set's own number if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rows: Option<u64>,
+    /// Equal seeds give equal data
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// File format
+    #[arg(long, default_value = "parquet", value_parser = ["parquet", "csv", "csv.gz"])]
+    pub format: String,
+    /// Folder for the file
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Replace the file of an earlier generation
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Do not say what was written
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Args)]

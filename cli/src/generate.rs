@@ -7,11 +7,54 @@ use std::time::Instant;
 
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use orrery_generator::{ClickstreamOptions, Error, Format, generate_clickstream};
+use orrery_generator::{
+    ClickstreamOptions, Error, Format, Summary, TableOptions, generate_black_friday, generate_clickstream, generate_customer_personality,
+};
 
-use crate::args::Clickstream;
+use crate::args::{Clickstream, GeneratedTable};
 use crate::exit;
 use crate::report::{count, duration};
+
+/// Rows of the public data sets that the tables stand in for.
+const BLACK_FRIDAY_ROWS: u64 = 550_068;
+const CUSTOMER_PERSONALITY_ROWS: u64 = 2_240;
+
+/// Writes Black Friday sales; returns the exit code.
+pub(crate) async fn black_friday(args: GeneratedTable) -> u8 {
+    table(args, BLACK_FRIDAY_ROWS, generate_black_friday).await
+}
+
+/// Writes customers of a shop; returns the exit code.
+pub(crate) async fn customer_personality(args: GeneratedTable) -> u8 {
+    table(args, CUSTOMER_PERSONALITY_ROWS, generate_customer_personality).await
+}
+
+async fn table(args: GeneratedTable, rows: u64, generate: fn(&TableOptions) -> Result<Summary, Error>) -> u8 {
+    let Ok(format) = args.format.parse::<Format>() else {
+        eprintln!("error: --format {} is not known: parquet, csv or csv.gz", args.format);
+        return exit::USAGE;
+    };
+    let mut options = TableOptions::new(args.rows.unwrap_or(rows), &args.out);
+    (options.seed, options.format, options.overwrite) = (args.seed, format, args.overwrite);
+    let started = Instant::now();
+    match tokio::task::spawn_blocking(move || generate(&options)).await {
+        Ok(Ok(summary)) => {
+            if !args.quiet {
+                let (rows, bytes) = (count(summary.events), ByteSize(summary.bytes));
+                eprintln!("{rows} rows, {bytes} in {} · {}", args.out.display(), duration(started.elapsed()));
+            }
+            exit::DONE
+        }
+        Ok(Err(error)) => {
+            eprintln!("error: {error}");
+            exit::FAILED
+        }
+        Err(error) => {
+            eprintln!("internal error: the generator panicked: {error}");
+            exit::FAILED
+        }
+    }
+}
 
 /// Writes raw clickstream events; returns the exit code.
 pub(crate) async fn clickstream(args: Clickstream) -> u8 {

@@ -58,6 +58,8 @@ fn main() -> ExitCode {
             args::Command::Scheduler(server) => servers::scheduler(server).await,
             args::Command::Executor(server) => servers::executor(server).await,
             args::Command::Generate(args::Generate::Clickstream(args)) => generate::clickstream(args).await,
+            args::Command::Generate(args::Generate::BlackFriday(args)) => generate::black_friday(args).await,
+            args::Command::Generate(args::Generate::CustomerPersonality(args)) => generate::customer_personality(args).await,
         }
     });
     // Blocking reads of a half-done statement must not hold up the exit.

@@ -13,6 +13,7 @@ use ballista_executor::metrics::ExecutorMetricCollectionPolicy;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionConfig;
 use orrery_engine::Stores;
+use orrery_engine::models::blocks;
 
 use crate::connections::Connections;
 use crate::engine::GuardingEngine;
@@ -38,6 +39,7 @@ pub async fn serve(settings: Settings) -> Result<()> {
     let instance_id = join::join(&settings).await?;
     let (work_dir, _temporary) = work_dir(&settings)?;
     keep_pages_small();
+    blocks::keep_within(settings.memory_limit.map(|size| size.as_u64()));
     let health = ExecutorHealth::new();
     let id = uuid::Uuid::new_v4().to_string();
     let vcores = usize::from(settings.vcores.unwrap_or_else(cores));

@@ -21,7 +21,7 @@ mod write;
 
 pub use error::{Error, Result};
 pub use names::TableName;
-pub use provider::{FILES_BY_LOG, ScanOptions, TABLE_LABEL, is_same_snapshot, snapshot_of};
+pub use provider::{FILES_BY_LOG, RuledOut, ScanOptions, TABLE_LABEL, is_same_snapshot, snapshot_of};
 pub use schema::{NOT_NULL, delta_schema};
 pub use stores::Stores;
 pub use table::Table;

@@ -15,6 +15,7 @@ pub mod matrix_factorization;
 pub mod model_file;
 pub mod model_type;
 pub mod observer;
+pub mod onnx;
 pub mod options;
 pub mod pca;
 pub mod simd;

@@ -167,7 +167,7 @@ pub struct Trial {
 }
 
 /// What a model tells of itself, a table each.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ModelTable {
     /// `ML.CENTROIDS`, in standardised units or those of the data.
     Centroids {
@@ -180,6 +180,8 @@ pub enum ModelTable {
     PrincipalComponents,
     /// `ML.PRINCIPAL_COMPONENTS_INFO`.
     PrincipalComponentsInfo,
+    /// `ML.FEATURE_INFO`: what the features of the training rows looked like.
+    FeatureInfo,
 }
 
 /// A trained model.
@@ -211,6 +213,11 @@ pub trait Model: Send + Sync {
         let column =
             |i: &usize| all.get(*i).cloned().ok_or_else(|| ModelError::bug(format!("{} predicts no column {i}", self.model_type())));
         wanted.iter().map(column).collect()
+    }
+
+    /// Whether `ML.PREDICT` passes the rows' own columns through; where not, it does so with `keep_original_columns` only.
+    fn keeps_inputs(&self) -> bool {
+        true
     }
 
     /// The columns that `ML.DETECT_ANOMALIES` adds; empty where the model type has no such notion. A row is anomalous when its score is greater than

@@ -20,11 +20,13 @@ use ballista_scheduler::state::task_manager::JobInfoCache;
 use datafusion::common::Result;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use orrery_engine::operators::one_task::OneTaskExec;
+use orrery_engine::operators::train_model::rows_of_pass;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::avoid::Avoided;
 use crate::embed::Ballista;
+use crate::homes::Homes;
 use crate::recovery::{Outputs, Tangled, is_disturbed, skip_task_ids};
 
 /// Free vcores by executor.
@@ -42,12 +44,20 @@ pub(crate) struct EvenShares {
     task_ids: Mutex<HashMap<(JobId, usize), usize>>,
     /// Jobs that cannot go on.
     tangled: Mutex<HashMap<JobId, Tangled>>,
+    homes: Mutex<Homes>,
 }
 
 impl EvenShares {
     /// Gives nothing to executors that are avoided.
     pub fn new(avoided: Arc<Avoided>) -> Self {
-        Self { avoided, given: Mutex::default(), asked: Mutex::default(), task_ids: Mutex::default(), tangled: Mutex::default() }
+        Self {
+            avoided,
+            given: Mutex::default(),
+            asked: Mutex::default(),
+            task_ids: Mutex::default(),
+            tangled: Mutex::default(),
+            homes: Mutex::default(),
+        }
     }
 
     /// Why a job cannot go on and has to be begun anew; told once.
@@ -159,13 +169,25 @@ impl EvenShares {
         }
         let free: u32 = budgets.iter().map(|budget| budget.vcores).sum();
         let pending = stage.pending.remaining();
-        for share in shares(pending, free, budgets.iter().map(|budget| budget.vcores)) {
-            let (at, partitions) = share;
-            let partitions = stage.pending.next_slice(partitions);
+        let shares = shares(pending, free, budgets.iter().map(|budget| budget.vcores));
+        for (at, partitions) in self.dealt(stage, &shares, budgets) {
             let vcores = partitions.len() as u32;
             *given.entry(budgets[at].executor_id.clone()).or_default() += u64::from(vcores);
             bound.extend(bind(stage, session, job, budgets[at], partitions, vcores));
         }
+    }
+}
+
+impl EvenShares {
+    /// The partitions of each share. Passes of a training go where the passes before went.
+    fn dealt(&self, stage: &mut RunningStage, shares: &[(usize, usize)], budgets: &[&mut AvailableVcores]) -> Vec<(usize, Vec<usize>)> {
+        let Some(rows) = stage.plan.children().first().and_then(|pass| rows_of_pass(pass)) else {
+            return shares.iter().map(|(at, partitions)| (*at, stage.pending.next_slice(*partitions))).collect();
+        };
+        let wanted: Vec<(&str, usize)> = shares.iter().map(|(at, count)| (budgets[*at].executor_id.as_str(), *count)).collect();
+        let (dealt, left) = self.homes.lock().deal(&rows, stage.pending.next_slice(usize::MAX), &wanted);
+        stage.pending.reschedule(left);
+        shares.iter().map(|(at, _)| *at).zip(dealt).collect()
     }
 }
 

@@ -7,6 +7,7 @@ mod balance;
 mod coordinator;
 mod embed;
 mod executors;
+mod homes;
 mod http;
 mod membership;
 mod reclaim;

@@ -45,6 +45,8 @@ fn tells(backend: &str, analyze: &dyn Fn(&str) -> String) {
     check("SELECT max(n) FROM (SELECT row_number() OVER (PARTITION BY id * 0 ORDER BY id) AS n FROM facts)", &["4,000/0"]);
     check("SELECT /*+ BROADCAST(few) */ count(*) FROM facts JOIN few ON facts.id = few.id", &["BROADCAST(few) applied"]);
     check("SELECT DISTINCT ON (k) k, id FROM facts ORDER BY k, id", &["number_distinct_on_rows"]);
+    // No scan is left to tell it.
+    check("SELECT id, k FROM facts WHERE id < -5", &["not read", "dev.default.facts: files=0/4 (pruned: 4 by the table's log)"]);
     let all = analyze("VERBOSE SELECT count(*) FROM facts WHERE k = 3");
     assert!(all.contains("metrics=[output_rows=") && all.contains(".parquet"), "{backend}\n{all}");
 }

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, IntervalMonthDayNanoArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit};
+use arrow::util::display::array_value_to_string;
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
@@ -167,9 +168,15 @@ fn interval_in_units(span: IntervalMonthDayNano, unit: i128) -> Result<i64, Stri
     }
     let nanos = i128::from(span.days) * NANOS_PER_DAY + i128::from(span.nanoseconds);
     if nanos <= 0 {
-        return Err(format!("must be greater than 0, not {}", ScalarValue::IntervalMonthDayNano(Some(span))));
+        return Err(format!("must be greater than 0, not {}", interval_text(span)));
     }
     Ok(i64::try_from(nanos / unit).unwrap_or(i64::MAX))
+}
+
+/// An interval as query results show it, such as `-1 mins`.
+fn interval_text(span: IntervalMonthDayNano) -> String {
+    let column = IntervalMonthDayNanoArray::from(vec![span]);
+    array_value_to_string(&column, 0).unwrap_or_else(|_| format!("{span:?}"))
 }
 
 /// Nanoseconds between an instant of type `time` and the next.

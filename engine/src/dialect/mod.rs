@@ -14,6 +14,7 @@ mod model_statements;
 mod name_expressions;
 mod parser;
 mod render;
+mod row_ids;
 mod sql_dialect;
 mod statement;
 mod variables;

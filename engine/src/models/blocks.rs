@@ -14,16 +14,21 @@ use orrery_models::{Block, Trainer};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use crate::session::machine_memory_bytes;
+
 /// How long blocks are kept that nobody asks for.
 const KEEP: Duration = Duration::from_secs(60);
 /// Blocks that were asked for within this time are not dropped in favour of those of another run.
 const IN_USE: Duration = Duration::from_secs(10);
-/// Unless told otherwise, blocks may take so much memory.
-const DEFAULT_BUDGET_BYTES: usize = 4 << 30;
+/// The share of a process's memory that blocks may take where each task has a pool of its own, beside what these are given.
+const SHARE_OF_MEMORY: f64 = 0.4;
+/// The share of a machine's memory that tasks are given where nothing else is said.
+const SHARE_OF_MACHINE: f64 = 0.7;
 /// A block that is read anew in each pass takes so much memory at least, and at most.
 const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 1 << 20..=256 << 20;
 
-static BUDGET_BYTES: AtomicUsize = AtomicUsize::new(DEFAULT_BUDGET_BYTES);
+/// Where all tasks share one pool, as in one process, that alone decides.
+static BUDGET_BYTES: AtomicUsize = AtomicUsize::new(usize::MAX);
 static CLAIMED_BYTES: AtomicUsize = AtomicUsize::new(0);
 static KEPT: LazyLock<Mutex<HashMap<Key, Entry>>> = LazyLock::new(Mutex::default);
 static TRAINERS: LazyLock<Mutex<HashMap<String, (Arc<dyn Trainer>, Instant)>>> = LazyLock::new(Mutex::default);
@@ -34,9 +39,13 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Says how much memory blocks may take in this process.
-pub fn set_budget(bytes: usize) {
-    BUDGET_BYTES.store(bytes, Ordering::Relaxed);
+/// Keeps blocks within a share of the memory that this process gives to tasks, `None` where that follows the machine's; for processes whose tasks have pools
+/// of their own, which know nothing of what other tasks have left behind.
+pub fn keep_within(memory_limit_bytes: Option<u64>) {
+    let machine = || machine_memory_bytes().map(|bytes| (bytes as f64 * SHARE_OF_MACHINE) as u64);
+    if let Some(limit) = memory_limit_bytes.or_else(machine) {
+        BUDGET_BYTES.store((limit as f64 * SHARE_OF_MEMORY) as usize, Ordering::Relaxed);
+    }
 }
 
 /// What blocks hold.
@@ -99,13 +108,20 @@ pub(crate) fn claim(run_id: &str, bytes: usize, reservation: MemoryReservation, 
     {
         return None;
     }
-    let budget = BUDGET_BYTES.load(Ordering::Relaxed);
-    if CLAIMED_BYTES.load(Ordering::Relaxed).saturating_add(bytes) > budget {
+    if !try_claim(bytes) {
         drop(drop_idle(run_id, bytes));
+        if !try_claim(bytes) {
+            return None;
+        }
     }
-    let claimed = CLAIMED_BYTES.fetch_add(bytes, Ordering::Relaxed);
-    let claim = Claim { bytes, _reservation: reservation };
-    (claimed.saturating_add(bytes) <= budget).then_some(claim)
+    Some(Claim { bytes, _reservation: reservation })
+}
+
+fn try_claim(bytes: usize) -> bool {
+    let budget = BUDGET_BYTES.load(Ordering::Relaxed);
+    let claimed = CLAIMED_BYTES
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |claimed| claimed.checked_add(bytes).filter(|claimed| *claimed <= budget));
+    claimed.is_ok()
 }
 
 /// Takes out blocks of other runs that are not in use, those first that were not asked for longest, until so many bytes are free.
@@ -179,9 +195,10 @@ fn forget(keep: Duration) {
     drop(old);
 }
 
+/// Blocks of all attempts at a run.
 #[cfg(test)]
 pub(crate) fn kept_of(run_id: &str) -> usize {
-    KEPT.lock().keys().filter(|key| key.run_id == run_id).count()
+    KEPT.lock().keys().filter(|key| key.run_id.split('/').next() == Some(run_id)).count()
 }
 
 #[cfg(test)]
@@ -233,8 +250,10 @@ mod tests {
     #[test]
     fn no_more_than_the_budget_is_claimed() {
         let pool = pool(None);
-        assert!(claim("run", usize::MAX / 2, reserved(&pool, 1), &pool).is_none());
-        assert!(claim("run", 1, reserved(&pool, 1), &pool).is_some());
+        let one = claim("run", 1, reserved(&pool, 1), &pool);
+        assert!(one.is_some());
+        assert!(claim("run", usize::MAX, reserved(&pool, 1), &pool).is_none());
+        assert_eq!(pool.reserved(), 1);
     }
 
     #[test]

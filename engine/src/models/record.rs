@@ -84,3 +84,31 @@ pub struct ModelRecord {
     /// Version of the program.
     pub engine_version: String,
 }
+
+impl ModelRecord {
+    /// What stands for a model while its first version is being trained: nothing but its name.
+    pub(crate) fn in_training(name: &str) -> Self {
+        let reference = ModelReference { name: name.to_string(), version: 0, url: String::new(), checksum: String::new() };
+        Self {
+            reference,
+            run_id: String::new(),
+            model_type: String::new(),
+            statement: String::new(),
+            query: String::new(),
+            options: Options::default(),
+            seed: None,
+            inputs: Vec::new(),
+            preparation: None,
+            sources: Vec::new(),
+            metrics: BTreeMap::new(),
+            iterations: Vec::new(),
+            trials: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            duration_ms: 0.0,
+            tasks: 0,
+            created_at_micros: 0,
+            engine_version: String::new(),
+        }
+    }
+}

@@ -17,7 +17,8 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use orrery_lakehouse::write_codec;
 
 use super::deduplicate::{self, key_hashes, repeated_rows, split_repeated};
-use super::{claimed_size, compressed_files, hot_keys, one_task, salt, sessionize, train_model};
+use super::{claimed_size, compressed_files, hot_keys, number_rows, one_task, salt, sessionize, train_model};
+use crate::models::scoring;
 
 /// Begins every payload of ours; no protobuf message starts with these bytes.
 const MAGIC: &[u8] = b"\xffORRERY1";
@@ -44,6 +45,7 @@ const OPERATORS: &[(&str, Encode, Decode)] = &[
     ("DeduplicateExec", |plan, _| Ok(deduplicate::codec::encode(plan)), |p| deduplicate::codec::decode(p.bytes, p.inputs)),
     ("DeltaWriteExec", |plan, _| write_codec::encode_operator(plan), |p| write_codec::decode_operator(p.bytes, p.inputs)),
     ("KeyHashesExec", |plan, _| Ok(key_hashes::codec::encode(plan, "KeyHashesExec")), |p| key_hashes::codec::decode_hash(p.inputs)),
+    ("NumberRowsExec", |plan, _| Ok(number_rows::codec::encode(plan)), |p| number_rows::codec::decode(p.inputs)),
     ("OneTaskExec", |plan, codec| one_task::codec::encode(plan, codec), |p| one_task::codec::decode(p.bytes, p.context, p.codec)),
     (
         "RepeatedHashesExec",
@@ -90,6 +92,12 @@ impl OperatorCodec {
     }
 }
 
+/// A payload of a function: functions that carry more than their name are those of models.
+fn put(buf: &mut Vec<u8>, payload: &[u8]) {
+    buf.extend_from_slice(MAGIC);
+    buf.extend_from_slice(payload);
+}
+
 impl PhysicalExtensionCodec for OperatorCodec {
     fn try_decode(
         &self,
@@ -121,10 +129,17 @@ impl PhysicalExtensionCodec for OperatorCodec {
     }
 
     fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
+        if let Some(payload) = buf.strip_prefix(MAGIC) {
+            return scoring::decode_scalar(payload).map(Arc::new);
+        }
         self.beneath.try_decode_udf(name, buf)
     }
 
     fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
+        if let Some(payload) = scoring::encode_scalar(node)? {
+            put(buf, &payload);
+            return Ok(());
+        }
         self.beneath.try_encode_udf(node, buf)
     }
 
@@ -150,10 +165,17 @@ impl PhysicalExtensionCodec for OperatorCodec {
     }
 
     fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
+        if let Some(payload) = buf.strip_prefix(MAGIC) {
+            return scoring::evaluate::decode(payload).map(Arc::new);
+        }
         self.beneath.try_decode_udaf(name, buf)
     }
 
     fn try_encode_udaf(&self, node: &AggregateUDF, buf: &mut Vec<u8>) -> Result<()> {
+        if let Some(payload) = scoring::evaluate::encode(node)? {
+            put(buf, &payload);
+            return Ok(());
+        }
         self.beneath.try_encode_udaf(node, buf)
     }
 
@@ -174,11 +196,12 @@ mod tests {
     use crate::operators::deduplicate::split_repeated::{Keep, SplitRepeatedExec};
     use crate::operators::deduplicate::{DeduplicateExec, RepeatedRowsExec};
     use crate::operators::hot_keys::{HotKey, HotKeysExec};
+    use crate::operators::number_rows::NumberRowsExec;
     use crate::operators::one_task::OneTaskExec;
     use crate::operators::salt::SaltExec;
     use crate::operators::sessionize::SessionizeExec;
     use crate::operators::train_model::TrainModelExec;
-    use crate::operators::train_model::pass::{Request, TrainingPassExec};
+    use crate::operators::train_model::pass::{LaidOut, Request, TrainingPassExec};
     use datafusion::arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
     use datafusion::arrow::datatypes::Int64Type;
     use datafusion::physical_expr::expressions::Column;
@@ -220,6 +243,7 @@ mod tests {
             Arc::clone(&hashes),
             Arc::new(KeyHashesExec::find(hashes)),
             Arc::new(ClaimedSizeExec::new(Arc::clone(&input), 77)),
+            Arc::new(NumberRowsExec::new(Arc::clone(&input))),
             Arc::new(SaltExec::new(Arc::clone(&input), vec![0], 77)),
             Arc::new(SplitRepeatedExec::new(Arc::clone(&input), Keep::Repeated, vec![0], Arc::new([5, 9].into_iter().collect()))),
             Arc::new(RepeatedRowsExec::new(input.schema(), 3)),
@@ -234,7 +258,7 @@ mod tests {
             Arc::new(TrainingPassExec::new(
                 Arc::clone(&input),
                 Arc::new(train_model::testing::spec("a", &[("rounds", 7)])),
-                1,
+                LaidOut { layout: 1, is_keyed: true },
                 Request::Inline(Arc::new(vec![1, 2])),
             )),
         ];

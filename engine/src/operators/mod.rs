@@ -5,6 +5,7 @@ pub mod codec;
 pub mod compressed_files;
 pub mod deduplicate;
 pub(crate) mod hot_keys;
+pub(crate) mod number_rows;
 pub mod one_task;
 pub(crate) mod salt;
 pub(crate) mod sessionize;

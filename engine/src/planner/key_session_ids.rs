@@ -7,7 +7,6 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::WindowFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use datafusion::optimizer::AnalyzerRule;
 
@@ -33,13 +32,18 @@ fn key_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     if !matches!(plan, LogicalPlan::Window(_)) {
         return Ok(Transformed::no(plan));
     }
-    let names = NamePreserver::new(&plan);
+    let called = |expr: &Expr| expr.exists(|expr| Ok(matches!(expr, Expr::WindowFunction(call) if needs_keys(call))));
+    if !plan.expressions().iter().map(called).collect::<Result<Vec<_>>>()?.contains(&true) {
+        return Ok(Transformed::no(plan));
+    }
     let keyed = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let keyed = expr.transform_up(|expr| Ok(key_call(expr)))?;
-        Ok(keyed.update_data(|expr| name.restore(expr)))
+        let (qualifier, name) = expr.qualified_name();
+        let keyed = expr.transform_up(|expr| Ok(key_call(expr)))?.data;
+        // Every column is named anew, those that stay as they are too: what is common to expressions is written otherwise within a named one, and the
+        // keys of one operator's windows have to be written alike.
+        Ok(Transformed::yes(if matches!(keyed, Expr::Alias(_)) { keyed } else { keyed.alias_qualified(qualifier, name) }))
     })?;
-    if keyed.transformed { keyed.map_data(LogicalPlan::recompute_schema) } else { Ok(keyed) }
+    keyed.map_data(LogicalPlan::recompute_schema)
 }
 
 fn key_call(expr: Expr) -> Transformed<Expr> {

@@ -2,6 +2,7 @@
 
 pub mod aggregate_after_shuffle;
 pub mod aggregate_below_joins;
+pub mod collect_small_sides;
 pub mod combine_first_values;
 pub mod compute_once;
 pub mod count_distinct_roughly;
@@ -15,11 +16,15 @@ pub mod join_across_tasks;
 pub mod keep_constant_rows_in_memory;
 mod keep_first_row;
 pub mod key_session_ids;
+pub mod merge_predictions;
 mod narrow_columns;
 pub mod number_distinct_on_rows;
+pub(crate) mod number_rows;
 pub mod options;
+pub mod plan_model_functions;
 pub mod plan_window_tables;
 pub mod preparation;
+pub mod read_group_totals_first;
 pub mod read_totals_first;
 mod read_twice;
 pub mod read_utc_without_zone;
@@ -27,6 +32,7 @@ pub mod salt_skewed_joins;
 mod same_rows_again;
 pub mod sessionize_unsorted;
 pub mod sort_by_window_keys;
+pub mod spread_distinct_counts;
 pub mod spread_partitions;
 pub(crate) mod tell_rewrites;
 #[cfg(test)]
@@ -43,6 +49,8 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 pub use tune::tune;
 
+use crate::models::scoring;
+
 /// The type of analyzer rules as a session holds them.
 type AnalysisRule = Arc<dyn AnalyzerRule + Send + Sync>;
 /// The type of logical rules as a session holds them.
@@ -57,6 +65,7 @@ type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().extend(orrery_udfs::scalar_functions());
     builder.scalar_functions().get_or_insert_default().extend(time_windows::markers::functions());
+    builder.scalar_functions().get_or_insert_default().push(scoring::predict_call::function());
     builder.aggregate_functions().get_or_insert_default().extend(orrery_udfs::aggregate_functions());
     builder.aggregate_functions().get_or_insert_default().push(count_distinct_roughly::approx_distinct());
     builder.window_functions().get_or_insert_default().extend(orrery_udfs::window_functions());
@@ -65,6 +74,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
         .with_config(tune(config))
         .with_relation_planners(vec![
             Arc::new(plan_window_tables::PlanWindowTables::default()),
+            Arc::new(plan_model_functions::PlanModelFunctions::default()),
             Arc::new(hints::plan_marks::PlanMarks::default()),
         ])
         .with_query_planner(Arc::new(hints::plan_nodes::HintedQueryPlanner::default()))
@@ -103,9 +113,15 @@ pub fn logical_rules() -> Vec<LogicalRule> {
     rules.insert(subqueries, Arc::new(guard_not_in::GuardNotIn::default()));
     // Where subqueries have become joins, and before filters and columns are pushed down, so that they go down what is written here too.
     let decorrelated = rules.iter().position(|rule| rule.name() == "decorrelate_predicate_subquery").map_or(0, |at| at + 1);
-    let ours: [LogicalRule; 2] =
-        [Arc::new(count_nulls_of_not_in::CountNullsOfNotIn::default()), Arc::new(read_totals_first::ReadTotalsFirst::default())];
+    let ours: [LogicalRule; 4] = [
+        Arc::new(count_nulls_of_not_in::CountNullsOfNotIn::default()),
+        Arc::new(read_totals_first::ReadTotalsFirst::default()),
+        Arc::new(read_group_totals_first::ReadGroupTotalsFirst::default()),
+        Arc::new(spread_distinct_counts::SpreadDistinctCounts::default()),
+    ];
     rules.splice(decorrelated..decorrelated, ours);
+    // Where columns that nobody reads are gone.
+    rules.push(Arc::new(merge_predictions::MergePredictions::default()));
     // Last: what it writes is not meant to be simplified any more.
     rules.push(Arc::new(read_utc_without_zone::ReadUtcWithoutZone::default()));
     rules
@@ -113,6 +129,7 @@ pub fn logical_rules() -> Vec<LogicalRule> {
 
 /// Physical rules with those that plans need whose tasks know nothing of each other.
 pub fn across_tasks(mut rules: Vec<PhysicalRule>) -> Vec<PhysicalRule> {
+    rules.retain(|rule| rule.name() != collect_small_sides::NAME);
     // Where joins have been selected and hinted, and before it is looked at which are shuffled.
     let at = rules.iter().position(|rule| rule.name() == "salt_skewed_joins").unwrap_or(0);
     rules.insert(at, Arc::new(join_across_tasks::JoinAcrossTasks::default()));
@@ -134,7 +151,8 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
     rules.splice(at..at, ours);
     let after = |name: &str, rules: &[PhysicalRule]| rules.iter().position(|rule| rule.name() == name).map_or(0, |at| at + 1);
     // Where joins have been selected by size, and before their sides are shuffled and sorted.
-    rules.insert(after("join_selection", &rules), Arc::new(hints::apply_join_hints::ApplyJoinHints::default()));
+    rules.insert(after("join_selection", &rules), Arc::new(collect_small_sides::CollectSmallSides::default()));
+    rules.insert(after(collect_small_sides::NAME, &rules), Arc::new(hints::apply_join_hints::ApplyJoinHints::default()));
     // Where it is settled which joins are to be shuffled, and before they are.
     rules.insert(after("apply_join_hints", &rules), Arc::new(salt_skewed_joins::SaltSkewedJoins::default()));
     // It takes out repartitions, so that hinted ones can only be put in behind it.

@@ -39,7 +39,7 @@ impl OptimizerRule for ReadTotalsFirst {
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let LogicalPlan::Window(window) = plan else { return Ok(Transformed::no(plan)) };
-        let totals: Option<Vec<Expr>> = window.window_expr.iter().map(total).collect();
+        let totals: Option<Vec<Expr>> = window.window_expr.iter().map(|call| total_by(call, &[])).collect();
         match totals {
             Some(totals) if comes_straight_from_tables(&window.input) && gives_same_rows_again(&window.input)? => {
                 let name = config.alias_generator().next("__totals");
@@ -50,11 +50,11 @@ impl OptimizerRule for ReadTotalsFirst {
     }
 }
 
-/// The aggregate that gives what a window function gives every row; `None` if rows get different values.
-fn total(window: &Expr) -> Option<Expr> {
+/// The aggregate that gives what a window function gives every row of a group by `keys`; `None` if rows get different values.
+pub(super) fn total_by(window: &Expr, keys: &[Expr]) -> Option<Expr> {
     let Expr::WindowFunction(call) = window else { return None };
     let WindowFunction { fun: WindowFunctionDefinition::AggregateUDF(function), params } = call.as_ref() else { return None };
-    let is_over_everything = params.partition_by.is_empty() && params.order_by.is_empty() && is_unbounded(&params.window_frame);
+    let is_over_everything = params.partition_by == keys && params.order_by.is_empty() && is_unbounded(&params.window_frame);
     if !is_over_everything || !is_orderless_function(function.name()) || window.is_volatile() || window.contains_outer() {
         return None;
     }

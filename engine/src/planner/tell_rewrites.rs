@@ -72,7 +72,8 @@ fn our_logical_rules() -> Vec<String> {
 }
 
 fn our_physical_rules() -> Vec<String> {
-    without(names(&across_tasks(physical_rules()), |rule| rule.name()), &names(&PhysicalOptimizer::new().rules, |rule| rule.name()))
+    let all = [physical_rules(), across_tasks(physical_rules())].concat();
+    without(names(&all, |rule| rule.name()), &names(&PhysicalOptimizer::new().rules, |rule| rule.name()))
 }
 
 fn names<Rule>(rules: &[Rule], name: impl Fn(&Rule) -> &str) -> Vec<String> {

@@ -3,8 +3,14 @@
 use arrow::util::display::array_value_to_string;
 use datafusion::common::Result;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::displayable;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement as ParsedStatement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+
+use crate::dialect::{Statement, parse, split};
+use crate::planner::hints::outcomes;
 
 /// 60,000 events of 7,000 users; `id` is unique, a (`user_id`, `at`) pair occurs once, rarely twice.
 const EVENTS: &str = "CREATE TABLE events AS SELECT
@@ -51,10 +57,28 @@ pub(crate) async fn plan_of(sql: &str) -> Result<String> {
     Ok(displayable(plan.as_ref()).indent(false).to_string())
 }
 
+/// The optimized plan of a query in our dialect, and what became of its hints until then.
+pub(crate) async fn hinted(context: &SessionContext, sql: &str) -> Result<(LogicalPlan, Vec<String>)> {
+    let Statement::Query(query) = parse(&split(sql)?[0].tokens)? else { panic!("{sql} is no query") };
+    let state = context.state();
+    let plan = state.statement_to_plan(ParsedStatement::Statement(Box::new(SqlStatement::Query(query)))).await?;
+    let optimized = state.optimize(&plan)?;
+    Ok((optimized, outcomes(&plan)?))
+}
+
+/// The rows of a plan as sorted lines.
+pub(crate) async fn lines_of_plan(context: &SessionContext, plan: &LogicalPlan) -> Result<Vec<String>> {
+    lines_of(context.execute_logical_plan(plan.clone()).await?).await
+}
+
 /// The rows of a query as sorted lines.
 pub(crate) async fn rows_of(context: &SessionContext, sql: &str) -> Result<Vec<String>> {
+    lines_of(context.sql(sql).await?).await
+}
+
+async fn lines_of(rows: DataFrame) -> Result<Vec<String>> {
     let mut lines = Vec::new();
-    for batch in context.sql(sql).await?.collect().await? {
+    for batch in rows.collect().await? {
         for row in 0..batch.num_rows() {
             let cells = batch.columns().iter().map(|column| Ok(array_value_to_string(column, row)?));
             lines.push(cells.collect::<Result<Vec<_>>>()?.join("|"));

@@ -20,7 +20,8 @@ use super::scratch::ScratchTable;
 use super::types::same_values;
 use super::write::cast_to;
 use super::{Mode, Session, Tracker, bytes_read};
-use crate::planner::compute_once::{self, Sources, Subplan, TakenOut};
+use crate::operators::number_rows::NumberRowsExec;
+use crate::planner::compute_once::{self, Sources, TakenOut};
 use crate::{Blame, Error, Result};
 
 /// Unless told otherwise, a subplan has to read so much, and sharing has to save so much, to be worth a round of planning and files.
@@ -34,7 +35,20 @@ pub(super) struct Prepared {
     scratch: Vec<ScratchTable>,
 }
 
-/// A common subplan that has run.
+/// What has been run for a statement, and the tables that hold the rows.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) ran: Vec<Ran>,
+    pub(super) scratch: Vec<ScratchTable>,
+}
+
+impl Kept {
+    fn beside(self, physical: Arc<dyn ExecutionPlan>) -> Prepared {
+        Prepared { physical, ran: self.ran, scratch: self.scratch }
+    }
+}
+
+/// A subplan that has run.
 pub(super) struct Ran {
     pub(super) name: String,
     pub(super) physical: Arc<dyn ExecutionPlan>,
@@ -89,17 +103,17 @@ impl Session {
     /// The same by a state of its own.
     pub(super) async fn prepare_by(&self, state: SessionState, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
         let Some(taken_out) = Box::pin(self.common_subplans(&state, plan)).await else {
-            return Ok(Prepared { physical: self.physical_by(state, Mode::Run, plan).await?, ran: Vec::new(), scratch: Vec::new() });
+            return Box::pin(self.prepare_without_common_subplans(state, plan, tracker)).await;
         };
-        let (mut sources, mut scratch, mut ran) = (Sources::new(), Vec::new(), Vec::new());
+        let (mut sources, mut kept) = (Sources::new(), Kept::default());
         for subplan in &taken_out.subplans {
             let rows = compute_once::read_from(&subplan.plan, &sources)?;
             let mut table = ScratchTable::new(self.begin_scratch_table(stored_schema(&rows), &subplan.name).await?);
-            match Box::pin(self.keep_rows(&state, subplan, rows, &mut table, tracker)).await {
+            match Box::pin(self.keep_rows(&state, &subplan.name, rows, &mut table, tracker)).await {
                 Ok((source, run)) => {
                     sources.insert(subplan.name.clone(), source);
-                    ran.push(run);
-                    scratch.push(table);
+                    kept.ran.push(run);
+                    kept.scratch.push(table);
                 }
                 Err(error) => {
                     table.remove().await;
@@ -107,8 +121,22 @@ impl Session {
                 }
             }
         }
-        let main = compute_once::optimize(&state, compute_once::read_from(&taken_out.main, &sources)?)?;
-        Ok(Prepared { physical: self.physical_of(state, &main).await?, ran, scratch })
+        let mut main = compute_once::optimize(&state, compute_once::read_from(&taken_out.main, &sources)?)?;
+        if self.gathers_to_number(&main) {
+            main = Box::pin(self.number_rows(&state, main, &mut kept, tracker)).await?;
+        }
+        Ok(kept.beside(self.physical_of(state, &main).await?))
+    }
+
+    async fn prepare_without_common_subplans(&self, state: SessionState, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
+        let mut kept = Kept::default();
+        if self.gathers_to_number(plan) {
+            let main = self.number_rows(&state, state.optimize(plan)?, &mut kept, tracker).await?;
+            if !kept.scratch.is_empty() {
+                return Ok(kept.beside(self.physical_of(state, &main).await?));
+            }
+        }
+        Ok(kept.beside(self.physical_by(state, Mode::Run, plan).await?))
     }
 
     /// Plans a statement that is only shown.
@@ -120,6 +148,12 @@ impl Session {
     pub(super) async fn plan_to_show_by(&self, state: SessionState, plan: &LogicalPlan, mode: Mode) -> Result<Shown> {
         let Some(taken_out) = Box::pin(self.common_subplans(&state, plan)).await else {
             let optimized = state.optimize(plan)?;
+            if self.gathers_to_number(&optimized) {
+                let (numbered, common) = Box::pin(self.number_rows_to_show(&state, optimized.clone())).await?;
+                if !common.is_empty() {
+                    return Ok(Shown { physical: self.physical_of(state, &numbered).await?, optimized: numbered, common });
+                }
+            }
             return Ok(Shown { physical: self.physical_by(state, mode, plan).await?, optimized, common: Vec::new() });
         };
         let stand_ins = stand_ins(&taken_out);
@@ -128,7 +162,12 @@ impl Session {
             let rows = compute_once::read_from(&subplan.plan, &stand_ins)?;
             common.push((subplan.name.clone(), compute_once::optimize(&state, rows)?));
         }
-        let optimized = compute_once::optimize(&state, compute_once::read_from(&taken_out.main, &stand_ins)?)?;
+        let mut optimized = compute_once::optimize(&state, compute_once::read_from(&taken_out.main, &stand_ins)?)?;
+        if self.gathers_to_number(&optimized) {
+            let (numbered, rows) = Box::pin(self.number_rows_to_show(&state, optimized)).await?;
+            optimized = numbered;
+            common.extend(rows);
+        }
         Ok(Shown { physical: self.physical_of(state, &optimized).await?, optimized, common })
     }
 
@@ -175,28 +214,31 @@ impl Session {
         Ok(None)
     }
 
-    /// Runs a subplan into a table, and gives what its rows are read from.
-    async fn keep_rows(
+    /// Runs a subplan into a table, and gives what its rows are read from. A table with two more columns than the rows keeps their places, too.
+    pub(super) async fn keep_rows(
         &self,
         state: &SessionState,
-        subplan: &Subplan,
+        name: &str,
         rows: LogicalPlan,
         table: &mut ScratchTable,
         tracker: &Tracker,
     ) -> Result<(Arc<dyn TableProvider>, Ran)> {
-        let bug = || Error::new(Blame::Bug, format!("the rows of {} are not where they were written", subplan.name));
+        let bug = || Error::new(Blame::Bug, format!("the rows of {name} are not where they were written"));
         let physical = {
             let pending = table.pending()?.as_ref().ok_or_else(bug)?;
-            let rows = compute_once::optimize(state, cast_to(rows, pending.target_schema().as_ref())?)?;
-            pending.write_plan(self.physical_of(state.clone(), &rows).await?)?
+            let (target, columns) = (pending.target_schema(), rows.schema().fields().len());
+            let of_rows = Schema::new(target.fields().iter().take(columns).cloned().collect::<Vec<_>>());
+            let rows = compute_once::optimize(state, cast_to(rows, &of_rows)?)?;
+            let rows = self.physical_of(state.clone(), &rows).await?;
+            pending.write_plan(if target.fields().len() > columns { Arc::new(NumberRowsExec::new(rows)) } else { rows })?
         };
         let started = Instant::now();
         tracker.start(&physical);
         let files = self.backend.run(Arc::clone(&physical), &self.context, tracker).await?;
-        let (warehouse, name) = table.place().ok_or_else(bug)?;
+        let (warehouse, table_name) = table.place().ok_or_else(bug)?;
         table.pending()?.take().ok_or_else(bug)?.commit(files).await?;
-        let Some(Relation::Table(stored)) = warehouse.relation(&name).await? else { return Err(bug()) };
-        let ran = Ran { name: subplan.name.clone(), physical, reports: tracker.take_reports(), elapsed: started.elapsed() };
+        let Some(Relation::Table(stored)) = warehouse.relation(&table_name).await? else { return Err(bug()) };
+        let ran = Ran { name: name.to_string(), physical, reports: tracker.take_reports(), elapsed: started.elapsed() };
         Ok((self.names.scan(&stored), ran))
     }
 }
@@ -206,13 +248,13 @@ fn stand_ins(taken_out: &TakenOut) -> Sources {
 }
 
 /// The columns to write: marks on the fields of some table mean nothing for rows computed from it.
-fn stored_schema(plan: &LogicalPlan) -> SchemaRef {
+pub(super) fn stored_schema(plan: &LogicalPlan) -> SchemaRef {
     let fields = plan.schema().fields().iter().map(|field| Field::new(field.name(), field.data_type().clone(), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Whether a table gives back the very values that were written.
-fn can_be_kept(schema: &Schema) -> bool {
+pub(super) fn can_be_kept(schema: &Schema) -> bool {
     let Ok(stored) = delta_schema(schema) else { return false };
     schema.fields().iter().zip(stored.fields()).all(|(given, stored)| keeps_values(given.data_type(), stored.data_type()))
 }

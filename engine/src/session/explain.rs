@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
-use orrery_lakehouse::{PendingWrite, WriteMode, WriteRequest};
+use orrery_lakehouse::{PendingWrite, RuledOut, WriteMode, WriteRequest};
 
 use super::analyze::{Planning, explained};
 use super::compute_once::Shown;
@@ -31,9 +31,12 @@ impl Session {
             Statement::Query(query) if analyze && mode == Mode::Run => {
                 let logical = planning::plan_query(&state, &self.names, query.clone()).await?;
                 tracker.analyze();
-                let prepared = Box::pin(self.prepare_by(telling(&state, &told), &logical, tracker)).await?;
+                let ruled_out = Arc::new(RuledOut::default());
+                let mut telling = telling(&state, &told);
+                telling.config_mut().set_extension(Arc::clone(&ruled_out));
+                let prepared = Box::pin(self.prepare_by(telling, &logical, tracker)).await?;
                 tell_logical(&state, &logical, &told)?;
-                let planning = Planning { hints: hints::outcomes(&logical)?, rewrites: told.names() };
+                let planning = Planning { hints: hints::outcomes(&logical)?, rewrites: told.names(), ruled_out: ruled_out.tables() };
                 return self.analyze(prepared, planning, verbose, tracker).await;
             }
             Statement::Query(query) => {
@@ -79,7 +82,7 @@ impl Session {
         if mode == Mode::Check {
             return Ok(Outcome::Done("plans".to_string()));
         }
-        let planning = Planning { hints: hints::outcomes(&logical)?, rewrites: told.names() };
+        let planning = Planning { hints: hints::outcomes(&logical)?, rewrites: told.names(), ..Planning::default() };
         self.show_plans(Vec::new(), &logical, &shown, planning, verbose)
     }
 

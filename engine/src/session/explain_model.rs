@@ -19,7 +19,7 @@ impl Session {
         let planned = self.plan_model(create, model_type, "explain", tracker).await?;
         let training = self.plan_training(&planned.plan, &planned.spec).await?;
         let shown = self.plan_to_show(&planned.plan, mode).await?;
-        let planning = Planning { hints: hints::outcomes(&planned.plan)?, rewrites: Vec::new() };
+        let planning = Planning { hints: hints::outcomes(&planned.plan)?, rewrites: Vec::new(), ..Planning::default() };
         let told = format!("model: {}, {}\n{}", planned.name, planned.spec.model_type, text(&training));
         self.show_plans(vec![("training", told)], &planned.plan, &shown, planning, verbose)
     }

@@ -22,7 +22,9 @@ mod functions;
 mod insert;
 mod learn_preparation;
 mod models;
+mod named_models;
 mod namespaces;
+mod number_rows;
 mod options;
 mod physical;
 mod planning;
@@ -59,6 +61,7 @@ pub use execute::{Mode, Outcome};
 pub use functions::Function;
 pub use options::SessionOptions;
 pub use progress::{Progress, Reading, Tasks, Tracker};
+pub(crate) use runtime::machine_memory_bytes;
 pub(crate) use system_rows::SYSTEM;
 pub use system_rows::append_system_rows;
 pub use types::sql_type_name;
@@ -102,6 +105,7 @@ impl Session {
         }
         let runtime = runtime::build(&options)?;
         warehouse.register_with(&runtime);
+        crate::models::cache::process().learn_stores(&warehouse);
         let names = Arc::new(Names::new(warehouse.clone(), &options.catalog));
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(&options.catalog, catalog::DEFAULT_SCHEMA)

@@ -17,6 +17,7 @@ use orrery_lakehouse::Relation;
 
 use super::catalog::Names;
 use super::files::{self, FileFunction};
+use super::named_models;
 use super::planning;
 use super::scalar_calls;
 use crate::dialect::{Name, to_name};
@@ -47,6 +48,7 @@ struct Found {
 /// [`Names::drop_scans`].
 pub(super) async fn prepare(state: &SessionState, names: &Names, query: &mut Query) -> Result<Vec<String>> {
     scalar_calls::check(state, query)?;
+    Box::pin(named_models::resolve(state, names, query)).await?;
     let is_hidden = |name: &Name| names.is_hidden(&names.resolve_in(name, state));
     let mut finder = Finder { found: Vec::new(), is_hidden: &is_hidden };
     if let ControlFlow::Break(error) = query.visit(&mut finder) {

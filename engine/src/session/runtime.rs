@@ -36,7 +36,7 @@ pub(super) fn build(options: &SessionOptions) -> Result<Arc<RuntimeEnv>> {
 }
 
 /// Memory of the container if it is limited, else of the machine.
-fn machine_memory_bytes() -> Option<usize> {
+pub(crate) fn machine_memory_bytes() -> Option<usize> {
     let container = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
         .iter()
         .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok());

@@ -18,7 +18,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
-pub use scan::{FILES_BY_LOG, TABLE_LABEL};
+pub use scan::{FILES_BY_LOG, RuledOut, TABLE_LABEL};
 
 use crate::table::Table;
 

@@ -1,5 +1,6 @@
 //! From a snapshot, a projection and filters to a Parquet scan.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
@@ -18,6 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::metrics::{Label, Metric, MetricType, MetricValue, PruningMetrics};
 use object_store::ObjectMeta;
+use parking_lot::Mutex;
 
 use super::{grouping, pruning, statistics};
 use crate::table::{DataFile, Table};
@@ -31,6 +33,23 @@ pub const FILES_BY_LOG: &str = "files_by_log";
 
 /// The label of [`FILES_BY_LOG`] that names the table.
 pub const TABLE_LABEL: &str = "table";
+
+/// Tables of which a planning ruled out every file, so that no scan is left to tell it: an extension of the configuration of a session that wants to know.
+#[derive(Debug, Default)]
+pub struct RuledOut(Mutex<BTreeMap<String, u64>>);
+
+impl RuledOut {
+    fn tell(&self, table: &Table) {
+        if table.num_files() > 0 {
+            self.0.lock().insert(table.name().to_string(), table.num_files());
+        }
+    }
+
+    /// The tables' names, and how many files each has.
+    pub fn tables(&self) -> Vec<(String, u64)> {
+        self.0.lock().iter().map(|(name, files)| (name.clone(), *files)).collect()
+    }
+}
 
 /// The columns of a table as a file scan orders them: those in the files first, partition columns last.
 pub(super) struct ScanColumns {
@@ -100,6 +119,9 @@ pub(super) fn plan(
     let decided = pruning::prune(&mut files, &columns, table.partition_columns(), state, filters)?;
     let exact = cut_to_limit(&mut files, limit.filter(|_| decided));
     if files.is_empty() {
+        if let Some(ruled_out) = state.config().get_extension::<RuledOut>() {
+            ruled_out.tell(table);
+        }
         let asked: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..schema.fields().len()).collect());
         return Ok(Arc::new(EmptyExec::new(Arc::new(schema.project(&asked)?))));
     }

@@ -51,8 +51,9 @@ struct Outcome {
 /// See [`Trainer::fit`](crate::Trainer::fit).
 pub fn fit(settings: &Settings, passes: &mut dyn Passes, observer: &dyn Observer) -> Result<Trained> {
     observer.begin(settings.max_iterations.saturating_mul(settings.runs).saturating_mul(settings.clusters.len() as u32));
-    let answers: Vec<Moments> = run(passes, &Request::Moments)?;
-    let moments = answers.into_iter().try_fold(Moments::default(), |all, one| all.merge(one, &settings.features))?;
+    let mut answers = run::<Moments>(passes, &Request::Moments)?.into_iter();
+    let first = answers.next().ok_or_else(|| ModelError::bug("there is no block"))?;
+    let moments = answers.try_fold(first, |all, one| all.merge(one, &settings.features))?;
     moments.check(&settings.features)?;
     let preparation = preparation(settings, &moments);
     let bounds = bounds(&preparation, &moments);
@@ -147,9 +148,9 @@ impl Fit<'_> {
 
     /// Trains one number of clusters.
     fn outcome(&mut self, k: usize, sample: &Points) -> Result<Outcome> {
-        if k > sample.len() {
-            let message = format!("{k} clusters, but the training rows have only {} distinct points", sample.len());
-            return Err(ModelError::option("num_clusters", message).hint(format!("ask for at most {}", sample.len())));
+        if k > sample.count() {
+            let message = format!("{k} clusters, but the training rows have only {} distinct points", sample.count());
+            return Err(ModelError::option("num_clusters", message).hint(format!("ask for at most {}", sample.count())));
         }
         let mut best: Option<(f64, Vec<f64>)> = None;
         for number in 0..self.settings.runs {

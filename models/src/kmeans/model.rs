@@ -14,6 +14,7 @@ use super::nearest::{AllSquares, Nearest};
 use super::preparation::Preparation;
 use super::settings::MAX_CLUSTERS;
 use crate::features::{FeatureColumns, FeatureKind, TILE_ROWS};
+use crate::onnx::{Attribute, Graph};
 use crate::simd::widest;
 use crate::{Evaluation, InputColumn, Model, ModelError, ModelFile, ModelTable, Result};
 
@@ -110,6 +111,7 @@ pub struct KMeansModel {
     pub(super) preparation: Preparation,
     pub(super) centres: Vec<f64>,
     clusters: Vec<Cluster>,
+    statistics: Vec<FeatureStatistics>,
     steps: Vec<(u32, u64)>,
 }
 
@@ -147,7 +149,11 @@ impl KMeansModel {
             return Err(damaged("features"));
         }
         let steps = steps.as_chunks::<2>().0.iter().map(|[step, rows]| (*step as u32, *rows as u64)).collect();
-        Ok(Self { inputs, columns, feature_names, clusters: clusters.collect(), centres, preparation, steps })
+        let statistics: Vec<FeatureStatistics> = file.value("feature_statistics")?;
+        if statistics.len() != features {
+            return Err(damaged("feature_statistics"));
+        }
+        Ok(Self { inputs, columns, feature_names, clusters: clusters.collect(), statistics, centres, preparation, steps })
     }
 
     /// How many clusters there are.
@@ -251,10 +257,58 @@ impl KMeansModel {
         Ok((Arc::new(Int64Array::from(first)), Arc::new(lists)))
     }
 
+    /// Scoring as a graph: an input for each column (NaN is NULL), the output `CENTROID_ID`.
+    fn graph(&self) -> Graph {
+        let (clusters, features) = (self.clusters(), self.features());
+        let mut graph = Graph::default();
+        for (input, width) in self.inputs.iter().zip(&self.preparation.widths) {
+            graph.input(&input.name, *width);
+        }
+        let names: Vec<&str> = self.inputs.iter().map(|i| i.name.as_str()).collect();
+        graph.node("Concat", &names, "orrery.features", &[Attribute::Int("axis", 1)]);
+        graph.constant("orrery.means", &[features], &self.preparation.means);
+        graph.node("IsNaN", &["orrery.features"], "orrery.missing", &[]);
+        graph.node("Where", &["orrery.missing", "orrery.means", "orrery.features"], "orrery.filled", &[]);
+        let mut last = "orrery.filled";
+        if let Some(scales) = &self.preparation.scales {
+            graph.constant("orrery.scales", &[features], scales);
+            graph.node("Sub", &[last, "orrery.means"], "orrery.centred", &[]);
+            graph.node("Mul", &["orrery.centred", "orrery.scales"], "orrery.scaled", &[]);
+            last = "orrery.scaled";
+        }
+        if self.is_cosine() {
+            graph.node("Mul", &[last, last], "orrery.squares", &[]);
+            graph.constant("orrery.ones", &[features, 1], &vec![1.0; features]);
+            graph.node("MatMul", &["orrery.squares", "orrery.ones"], "orrery.length_square", &[]);
+            graph.node("Sqrt", &["orrery.length_square"], "orrery.length", &[]);
+            graph.node("Div", &[last, "orrery.length"], "orrery.direction", &[]);
+            last = "orrery.direction";
+        }
+        // |c|² - 2 x·c, without the |x|² that all centres have in common; from the means, so that few digits cancel.
+        let mut centres = self.centres.clone();
+        if self.preparation.scales.is_none() && !self.is_cosine() {
+            graph.node("Sub", &[last, "orrery.means"], "orrery.centred", &[]);
+            last = "orrery.centred";
+            centres.chunks_mut(features).for_each(|c| c.iter_mut().zip(&self.preparation.means).for_each(|(x, mean)| *x -= mean));
+        }
+        let turned: Vec<f64> =
+            (0..features).flat_map(|f| (0..clusters).map(move |i| (i, f))).map(|(i, f)| -2.0 * centres[i * features + f]).collect();
+        let squares: Vec<f64> = centres.chunks(features).map(|c| c.iter().fold(0.0, |sum, x| sum + x * x)).collect();
+        graph.constant("orrery.centres", &[features, clusters], &turned);
+        graph.constant("orrery.centre_squares", &[clusters], &squares);
+        graph.node("MatMul", &[last, "orrery.centres"], "orrery.products", &[]);
+        graph.node("Add", &["orrery.products", "orrery.centre_squares"], "orrery.distances", &[]);
+        graph.node("ArgMin", &["orrery.distances"], "orrery.nearest", &[Attribute::Int("axis", 1), Attribute::Int("keepdims", 0)]);
+        graph.whole_number("orrery.one", 1);
+        graph.node("Add", &["orrery.nearest", "orrery.one"], "CENTROID_ID", &[]);
+        graph.output("CENTROID_ID", None);
+        graph
+    }
+
     fn centroids(&self, standardize: bool) -> Result<RecordBatch> {
         let centres = if standardize { self.centres.clone() } else { self.centres_in_data_units() };
         let ids = Int64Array::from_iter_values((1..=self.clusters() as i64).flat_map(|id| std::iter::repeat_n(id, self.features())));
-        let names = StringArray::from_iter_values((0..self.clusters()).flat_map(|_| &self.feature_names));
+        let names = StringArray::from((0..self.clusters()).flat_map(|_| self.feature_names.iter().map(String::as_str)).collect::<Vec<_>>());
         let pair = Fields::from(vec![Field::new("category", DataType::Utf8, true), Field::new("value", DataType::Float64, true)]);
         let categories = DataType::new_list(DataType::Struct(pair), true);
         let schema = Schema::new(vec![
@@ -266,6 +320,30 @@ impl KMeansModel {
         let nulls = new_null_array(&categories, centres.len());
         let columns: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(names), Arc::new(Float64Array::from(centres)), nulls];
         RecordBatch::try_new(Arc::new(schema), columns).map_err(|e| ModelError::bug(e.to_string()))
+    }
+}
+
+impl KMeansModel {
+    /// What each feature looked like in training; medians are not known.
+    fn feature_info(&self) -> Result<RecordBatch> {
+        let of = |number: fn(&FeatureStatistics) -> f64| -> ArrayRef {
+            Arc::new(Float64Array::from_iter_values(self.statistics.iter().map(number)))
+        };
+        let nothing = |data_type| new_null_array(&data_type, self.statistics.len());
+        let nulls = Int64Array::from_iter_values(self.statistics.iter().map(|s| i64::try_from(s.null_count).unwrap_or(i64::MAX)));
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("input", Arc::new(StringArray::from_iter_values(&self.feature_names))),
+            ("min", of(|s| s.min)),
+            ("max", of(|s| s.max)),
+            ("mean", of(|s| s.mean)),
+            ("median", nothing(DataType::Float64)),
+            ("stddev", of(|s| s.stddev)),
+            ("category_count", nothing(DataType::Int64)),
+            ("null_count", Arc::new(nulls)),
+            ("dimension", nothing(DataType::Int64)),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+            .map_err(|e| ModelError::bug(e.to_string()))
     }
 }
 
@@ -339,12 +417,17 @@ impl Model for KMeansModel {
     fn table(&self, table: ModelTable) -> Result<Option<RecordBatch>> {
         match table {
             ModelTable::Centroids { standardize } => self.centroids(standardize).map(Some),
+            ModelTable::FeatureInfo => self.feature_info().map(Some),
             _ => Ok(None),
         }
     }
 
     fn evaluation(self: Arc<Self>, columns: &[InputColumn]) -> Result<Box<dyn Evaluation>> {
         Ok(Box::new(KMeansEvaluation::new(self, columns)?))
+    }
+
+    fn to_onnx(&self) -> Result<Option<Vec<u8>>> {
+        Ok(Some(self.graph().to_bytes("kmeans")))
     }
 
     fn as_any(&self) -> &dyn std::any::Any {

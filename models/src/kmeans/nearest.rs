@@ -29,20 +29,75 @@ fn squares<const N: usize>(tile: &[f64], from: usize, centres: [&[f64]; N]) -> [
     sums
 }
 
-/// Calls `each(index, squared distances)` for every centre in their order.
+/// What is done with the squared distances to each centre. Not a closure, because those cannot be told to be inlined always.
+trait Visitor {
+    fn visit(&mut self, index: usize, squares: &Lanes);
+}
+
+/// Visits every centre in their order.
 #[inline(always)]
-fn for_each_centre(tile: &[f64], from: usize, centres: &[f64], features: usize, mut each: impl FnMut(usize, &Lanes)) {
+fn visit_centres(tile: &[f64], from: usize, centres: &[f64], features: usize, visitor: &mut impl Visitor) {
     let count = centres.len() / features;
-    let centre = |i: usize| &centres[i * features..(i + 1) * features];
     let mut i = 0;
     while i + 2 <= count {
-        let two = squares(tile, from, [centre(i), centre(i + 1)]);
-        each(i, &two[0]);
-        each(i + 1, &two[1]);
+        let (one, other) = centres[i * features..(i + 2) * features].split_at(features);
+        let two = squares(tile, from, [one, other]);
+        visitor.visit(i, &two[0]);
+        visitor.visit(i + 1, &two[1]);
         i += 2;
     }
     if i < count {
-        each(i, &squares(tile, from, [centre(i)])[0]);
+        visitor.visit(i, &squares(tile, from, [&centres[i * features..]])[0]);
+    }
+}
+
+struct Best {
+    square: Lanes,
+    index: Lanes,
+}
+
+impl Visitor for Best {
+    #[inline(always)]
+    fn visit(&mut self, index: usize, squares: &Lanes) {
+        let index = index as f64;
+        for lane in 0..LANES {
+            let nearer = squares[lane] < self.square[lane];
+            self.square[lane] = if nearer { squares[lane] } else { self.square[lane] };
+            self.index[lane] = if nearer { index } else { self.index[lane] };
+        }
+    }
+}
+
+struct Store<'a> {
+    from: usize,
+    squares: &'a mut [f64],
+}
+
+impl Visitor for Store<'_> {
+    #[inline(always)]
+    fn visit(&mut self, index: usize, squares: &Lanes) {
+        self.squares[index * TILE_ROWS + self.from..][..LANES].copy_from_slice(squares);
+    }
+}
+
+struct Sides<'a> {
+    label: Lanes,
+    variances: &'a [f64],
+    own: Lanes,
+    other: Lanes,
+}
+
+impl Visitor for Sides<'_> {
+    #[inline(always)]
+    fn visit(&mut self, index: usize, squares: &Lanes) {
+        let (variance, index) = (self.variances[index], index as f64);
+        for lane in 0..LANES {
+            let mean = squares[lane] + variance;
+            let is_own = self.label[lane] == index;
+            self.own[lane] = if is_own { mean } else { self.own[lane] };
+            let mean = if is_own { f64::INFINITY } else { mean };
+            self.other[lane] = if mean < self.other[lane] { mean } else { self.other[lane] };
+        }
     }
 }
 
@@ -69,19 +124,11 @@ impl Kernel for Nearest<'_> {
     #[inline(always)]
     fn run(self) {
         for from in (0..self.rows).step_by(LANES) {
-            let mut best = [f64::INFINITY; LANES];
-            let mut index = [0.0; LANES];
-            for_each_centre(self.tile, from, self.centres, self.features, |i, square| {
-                let i = i as f64;
-                for lane in 0..LANES {
-                    let nearer = square[lane] < best[lane];
-                    best[lane] = if nearer { square[lane] } else { best[lane] };
-                    index[lane] = if nearer { i } else { index[lane] };
-                }
-            });
+            let mut best = Best { square: [f64::INFINITY; LANES], index: [0.0; LANES] };
+            visit_centres(self.tile, from, self.centres, self.features, &mut best);
             for lane in 0..LANES {
-                self.labels[from + lane] = index[lane] as u16;
-                self.squares[from + lane] = best[lane];
+                self.labels[from + lane] = best.index[lane] as u16;
+                self.squares[from + lane] = best.square[lane];
             }
         }
     }
@@ -136,9 +183,7 @@ impl Kernel for AllSquares<'_> {
     #[inline(always)]
     fn run(self) {
         for from in (0..self.rows).step_by(LANES) {
-            for_each_centre(self.tile, from, self.centres, self.features, |i, square| {
-                self.squares[i * TILE_ROWS + from..][..LANES].copy_from_slice(square);
-            });
+            visit_centres(self.tile, from, self.centres, self.features, &mut Store { from, squares: &mut *self.squares });
         }
     }
 }
@@ -174,19 +219,10 @@ impl Kernel for OwnAndOther<'_> {
             for lane in 0..LANES {
                 label[lane] = f64::from(self.labels[from + lane]);
             }
-            let (mut own, mut other) = ([0.0; LANES], [f64::INFINITY; LANES]);
-            for_each_centre(self.tile, from, self.means, self.features, |i, square| {
-                let (variance, i) = (self.variances[i], i as f64);
-                for lane in 0..LANES {
-                    let mean = square[lane] + variance;
-                    let is_own = label[lane] == i;
-                    own[lane] = if is_own { mean } else { own[lane] };
-                    let mean = if is_own { f64::INFINITY } else { mean };
-                    other[lane] = if mean < other[lane] { mean } else { other[lane] };
-                }
-            });
-            self.own[from..from + LANES].copy_from_slice(&own);
-            self.other[from..from + LANES].copy_from_slice(&other);
+            let mut sides = Sides { label, variances: self.variances, own: [0.0; LANES], other: [f64::INFINITY; LANES] };
+            visit_centres(self.tile, from, self.means, self.features, &mut sides);
+            self.own[from..from + LANES].copy_from_slice(&sides.own);
+            self.other[from..from + LANES].copy_from_slice(&sides.other);
         }
     }
 }

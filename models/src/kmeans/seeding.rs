@@ -63,8 +63,7 @@ impl Points {
     }
 
     /// How many points there are.
-    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.weights.len()
     }
 
@@ -129,11 +128,11 @@ impl Points {
     /// Greedy k-means++.
     fn plus_plus(&self, k: usize, sequence: &mut Sequence) -> Vec<usize> {
         let draws = 2 + (k.ilog2() * 7 / 10) as usize; // about 2 + ln k
-        let mut squares = vec![f64::INFINITY; self.len()];
+        let mut squares = vec![f64::INFINITY; self.count()];
         let mut cumulative = cumulate(self.weights.iter().copied());
         let mut chosen = vec![draw(&cumulative, sequence)];
         self.lower(&self.point(chosen[0]), &mut squares);
-        while chosen.len() < k.min(self.len()) {
+        while chosen.len() < k.min(self.count()) {
             cumulative = cumulate(squares.iter().zip(&self.weights).map(|(square, weight)| square * weight));
             let mut best: Option<(f64, usize, Vec<f64>)> = None;
             for _ in 0..draws {
@@ -147,7 +146,7 @@ impl Points {
             }
             let Some((_, place, lowered)) = best else { break };
             // Nothing is left to gain by distance (it underflows): any point that is not taken.
-            let place = if chosen.contains(&place) { (0..self.len()).find(|i| !chosen.contains(i)).unwrap_or(place) } else { place };
+            let place = if chosen.contains(&place) { (0..self.count()).find(|i| !chosen.contains(i)).unwrap_or(place) } else { place };
             squares = lowered;
             chosen.push(place);
         }
@@ -156,7 +155,7 @@ impl Points {
 
     /// The candidates of k-means||.
     fn candidates(&self, k: usize, steps: u64, seed: u64) -> Vec<usize> {
-        let mut squares = vec![f64::INFINITY; self.len()];
+        let mut squares = vec![f64::INFINITY; self.count()];
         let first = draw(&cumulate(self.weights.iter().copied()), &mut Sequence::new(seed, 0));
         let mut chosen = vec![first];
         self.lower(&self.point(first), &mut squares);
@@ -164,7 +163,7 @@ impl Points {
             let cost = squares.iter().zip(&self.weights).fold(0.0, |sum, (square, weight)| sum + square * weight);
             let wanted = 2.0 * k as f64 / cost;
             let drawn: Vec<usize> =
-                (0..self.len()).filter(|i| uniform(seed, self.keys[*i], step) < wanted * squares[*i] * self.weights[*i]).collect();
+                (0..self.count()).filter(|i| uniform(seed, self.keys[*i], step) < wanted * squares[*i] * self.weights[*i]).collect();
             for place in &drawn {
                 self.lower(&self.point(*place), &mut squares);
             }
@@ -192,7 +191,7 @@ impl Points {
 
     /// The best of several results of k-means||, refined on these points.
     pub fn best_parallel(&self, k: usize, steps: u64, seed: u64, normalize: bool) -> Vec<f64> {
-        let work = (self.len() * k * self.features * REFINEMENTS).max(1);
+        let work = (self.count() * k * self.features * REFINEMENTS).max(1);
         let attempts = (ATTEMPT_WORK / work).clamp(*ATTEMPTS.start(), *ATTEMPTS.end());
         let tries = (0..attempts as u64).into_par_iter().map(|attempt| {
             let mut centres = self.parallel(k, steps, random(seed, attempt, 0), normalize);
@@ -210,7 +209,7 @@ impl Points {
 
     /// Distinct points.
     pub fn random(&self, k: usize, seed: u64) -> Vec<f64> {
-        let mut places: Vec<usize> = (0..self.len()).collect();
+        let mut places: Vec<usize> = (0..self.count()).collect();
         places.sort_by_key(|i| random(seed, self.keys[*i], 1));
         places.truncate(k);
         self.centres(&places)

@@ -18,6 +18,7 @@ pub mod sequence_match;
 pub mod sessionize;
 pub mod vocabulary;
 
+use std::any::Any;
 use std::sync::Arc;
 
 use arrow::array::new_empty_array;
@@ -53,6 +54,12 @@ pub(crate) fn all() -> Vec<Arc<AggregateUDF>> {
         Arc::new(AggregateUDF::new_from_impl(most_frequent::MostFrequent::new())),
         Arc::new(AggregateUDF::new_from_impl(vocabulary::Vocabulary::new())),
     ]
+}
+
+/// Whether a function's state is as good as all rows of its group: adding up parts of a group first saves nothing then.
+pub fn keeps_every_row(function: &AggregateUDF) -> bool {
+    let function: &dyn Any = function.inner().as_ref();
+    function.is::<funnel::Funnel>() || function.is::<sequence_match::Sequence>()
 }
 
 /// The types of conditions `name1`, `name2`, …, the first of which is argument `position`.

@@ -13,19 +13,27 @@ use arrow::error::ArrowError;
 
 /// Rows below which it is not worth looking for some that can be joined.
 const LEAST_ROWS_TO_SQUEEZE: usize = 1 << 16;
+/// Rows of a chunk, a power of two. Chunks are never moved when the log grows, and given back one by one as it is taken apart.
+const CHUNK_ROWS: usize = 1 << 14;
 
-/// A log of rows, each with its group; two buffers however many groups there are.
+/// A log of rows, each with its group; two buffers per chunk however many groups there are.
 #[derive(Debug)]
 pub struct GroupedLog<T> {
-    groups: Vec<u32>,
-    rows: Vec<T>,
+    /// All full but the last.
+    chunks: Vec<Chunk<T>>,
     total_groups: usize,
     squeeze_at: usize,
 }
 
+#[derive(Debug)]
+struct Chunk<T> {
+    groups: Vec<u32>,
+    rows: Vec<T>,
+}
+
 impl<T> Default for GroupedLog<T> {
     fn default() -> Self {
-        Self { groups: Vec::new(), rows: Vec::new(), total_groups: 0, squeeze_at: LEAST_ROWS_TO_SQUEEZE }
+        Self { chunks: Vec::new(), total_groups: 0, squeeze_at: LEAST_ROWS_TO_SQUEEZE }
     }
 }
 
@@ -54,89 +62,102 @@ impl<T: Copy + Default> GroupedLog<T> {
     /// Appends a row of a group that exists.
     #[inline]
     pub fn push(&mut self, group: usize, row: T) {
-        self.groups.push(group as u32);
-        self.rows.push(row);
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.rows.len() < CHUNK_ROWS => {
+                chunk.groups.push(group as u32);
+                chunk.rows.push(row);
+            }
+            _ => self.push_into_new_chunk(group, row),
+        }
+    }
+
+    #[cold]
+    fn push_into_new_chunk(&mut self, group: usize, row: T) {
+        // A log may be of few rows only: the first chunk grows as it is needed.
+        let capacity = if self.chunks.is_empty() { 1 } else { CHUNK_ROWS };
+        let mut chunk = Chunk { groups: Vec::with_capacity(capacity), rows: Vec::with_capacity(capacity) };
+        chunk.groups.push(group as u32);
+        chunk.rows.push(row);
+        self.chunks.push(chunk);
     }
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK_ROWS + last.rows.len())
     }
 
     /// True if there are no rows.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.chunks.is_empty()
     }
 
     /// The row that was pushed after `place` others.
     #[inline]
     pub fn get_mut(&mut self, place: usize) -> &mut T {
-        &mut self.rows[place]
+        &mut self.chunks[place / CHUNK_ROWS].rows[place % CHUNK_ROWS]
     }
 
-    /// The groups and the rows, one as many as the other, to be changed where they stand.
-    pub fn parts_mut(&mut self) -> (&[u32], &mut [T]) {
-        (&self.groups, &mut self.rows)
+    /// The group of each row, in the order in which they were pushed.
+    pub fn groups(&self) -> impl Iterator<Item = u32> {
+        self.chunks.iter().flat_map(|chunk| chunk.groups.iter().copied())
+    }
+
+    /// The rows, to be changed where they stand.
+    pub fn rows_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.chunks.iter_mut().flat_map(|chunk| chunk.rows.iter_mut())
     }
 
     /// Takes the rows of the first `groups` groups out; the other groups move down.
     pub fn take_first(&mut self, groups: usize) -> ByGroup<T> {
         let mut starts = vec![0; groups + 1];
-        for group in self.groups.iter().filter(|group| (**group as usize) < groups) {
-            starts[*group as usize + 1] += 1;
+        for group in self.groups().filter(|group| (*group as usize) < groups) {
+            starts[group as usize + 1] += 1;
         }
         for group in 0..groups {
             starts[group + 1] += starts[group];
         }
         let mut next = starts.clone();
         let mut taken = vec![T::default(); starts[groups]];
-        let mut left = 0;
-        for place in 0..self.rows.len() {
-            let (group, row) = (self.groups[place] as usize, self.rows[place]);
-            if group < groups {
-                taken[next[group]] = row;
-                next[group] += 1;
-            } else {
-                (self.groups[left], self.rows[left]) = ((group - groups) as u32, row);
-                left += 1;
+        // What is left goes into new chunks, while the old ones are given back.
+        for chunk in std::mem::take(&mut self.chunks) {
+            for (group, row) in chunk.groups.into_iter().zip(chunk.rows) {
+                let group = group as usize;
+                if group < groups {
+                    taken[next[group]] = row;
+                    next[group] += 1;
+                } else {
+                    self.push(group - groups, row);
+                }
             }
         }
-        self.keep_first_rows(left);
         self.total_groups = self.total_groups.saturating_sub(groups);
         ByGroup { starts, rows: taken }
     }
 
-    /// Memory that is mostly unused goes back.
-    fn keep_first_rows(&mut self, rows: usize) {
-        self.groups.truncate(rows);
-        self.rows.truncate(rows);
-        if rows < self.rows.capacity() / 4 {
-            self.groups.shrink_to_fit();
-            self.rows.shrink_to_fit();
-        }
-    }
-
     /// Joins rows of a group with `squeeze` (see [`ByGroup::squeeze`]) once the log has doubled since that was last done, so
-    /// that all the sorting costs no more than twice the last. True if it was done, which changes the rows' places.
+    /// that all the sorting costs no more than twice the last; or grown eightfold, where little could be joined the last
+    /// time. True if it was done, which changes the rows' places.
     pub fn squeeze_if_grown(&mut self, order: impl Fn(&T, &T) -> Ordering, squeeze: impl Fn(&mut [T]) -> usize) -> bool {
-        if self.rows.len() < self.squeeze_at {
+        let rows = self.len();
+        if rows < self.squeeze_at {
             return false;
         }
         let total_groups = self.total_groups;
         let mut all = self.take_first(total_groups);
         all.squeeze(order, squeeze);
-        let counts = all.starts.windows(2).map(|bounds| bounds[1] - bounds[0]);
-        self.groups = counts.enumerate().flat_map(|(group, count)| std::iter::repeat_n(group as u32, count)).collect();
-        self.rows = all.rows;
-        self.rows.shrink_to_fit();
+        for (group, rows) in all.iter().enumerate() {
+            rows.iter().for_each(|row| self.push(group, *row));
+        }
         self.total_groups = total_groups;
-        self.squeeze_at = LEAST_ROWS_TO_SQUEEZE.max(2 * self.rows.len());
+        let left = self.len();
+        self.squeeze_at = LEAST_ROWS_TO_SQUEEZE.max(if left > rows / 4 * 3 { 8 * left } else { 2 * left });
         true
     }
 
     /// Bytes allocated.
     pub fn allocated_bytes(&self) -> usize {
-        self.groups.capacity() * size_of::<u32>() + self.rows.capacity() * size_of::<T>()
+        let bytes = |chunk: &Chunk<T>| chunk.groups.capacity() * size_of::<u32>() + chunk.rows.capacity() * size_of::<T>();
+        self.chunks.iter().map(bytes).sum()
     }
 }
 

@@ -46,6 +46,7 @@ pub mod pair_set;
 pub mod paths;
 pub mod quantiles;
 pub mod ragged;
+pub mod row_runs;
 pub mod salted_text;
 pub mod session_runs;
 pub mod sessions;

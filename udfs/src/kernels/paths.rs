@@ -111,7 +111,7 @@ impl Paths {
             self.texts = Interner::default();
         } else if self.texts.len() > 2 * self.log.len() + LEAST_UNUSED_TEXTS {
             let mut used = Interner::default();
-            for event in self.log.parts_mut().1 {
+            for event in self.log.rows_mut() {
                 if let Some(number) = self.texts.with(event.1, |text| used.intern(text)) {
                     event.1 = number;
                 }

@@ -181,8 +181,8 @@ impl SessionRuns {
     fn find_latest(&mut self) {
         if matches!(self.ends, SessionEnds::AfterGap(_)) {
             self.latest.fill(0);
-            for (place, group) in self.log.parts_mut().0.iter().enumerate() {
-                self.latest[*group as usize] = place as u32 + 1;
+            for (place, group) in self.log.groups().enumerate() {
+                self.latest[group as usize] = place as u32 + 1;
             }
         }
     }

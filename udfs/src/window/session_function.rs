@@ -8,14 +8,17 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::array::{Array, ArrayRef, AsArray as _, Int64Array};
+use arrow::buffer::NullBuffer;
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema};
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowFunctionSimplification, WindowUDFFieldArgs};
 use datafusion::logical_expr::{DocSection, Documentation, Expr, PartitionEvaluator, Signature, Volatility, WindowUDF, WindowUDFImpl};
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::{session_id, session_index, session_start};
+use crate::kernels::row_runs::{RowRuns, RunSessions};
 use crate::kernels::sessions::{for_each_in_group_session, for_each_in_session};
 use crate::kernels::spark_hash::is_hashable;
 use crate::time_arguments::{SpanArgument, coerce_time, instants, restore_instants};
@@ -167,17 +170,14 @@ impl GroupedSessions {
         Ok(output.gap().planned(args, &time)?.map(|gap| Self { output, time, gap, max_length }))
     }
 
-    /// For every row the number of its session, or its start. `groups` has the partition of each row, below `total_groups`.
-    ///
-    /// # Errors
-    /// `times` is of another type than the function was made for.
-    pub fn sessions(&self, times: &ArrayRef, groups: &[u32], total_groups: usize) -> Result<Int64Array> {
-        let instants = instants(times)?;
-        let mut found = vec![0; instants.len()];
+    /// Takes the rows of all partitions, to find the session of each.
+    pub fn rows(&self) -> RowSessions {
         let wants_index = self.output == SessionOutput::Index;
-        let note = |row: usize, start: i64, index: i64| found[row] = if wants_index { index } else { start };
-        for_each_in_group_session(&instants, groups, total_groups, self.gap, self.max_length, note);
-        Ok(Int64Array::new(found.into(), instants.nulls().cloned()))
+        let kept = match self.max_length {
+            None => Kept::Runs(RowRuns::new(self.gap)),
+            Some(max_length) => Kept::Instants { gap: self.gap, max_length, instants: Vec::new() },
+        };
+        RowSessions { wants_index, of_row: Vec::new(), kept }
     }
 
     /// What the function returns for rows of these sessions; `args` are its arguments behind the first, of the same rows.
@@ -195,6 +195,105 @@ impl GroupedSessions {
     /// Whether [`Self::results`] needs arguments.
     pub fn needs_args(&self) -> bool {
         self.output == SessionOutput::Id
+    }
+}
+
+/// Rows of many partitions as they come, until the session of each is found.
+#[derive(Debug)]
+pub struct RowSessions {
+    wants_index: bool,
+    /// Of every row its run, or its group.
+    of_row: Vec<u32>,
+    kept: Kept,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Runs(RowRuns),
+    /// A row that comes late can move every later cut that is made for its session's length, so all instants are kept.
+    Instants {
+        gap: i64,
+        max_length: i64,
+        instants: Vec<Int64Array>,
+    },
+}
+
+impl RowSessions {
+    /// Adds rows. `groups` has the partition of each, below `total_groups`. There must not be more than `u32::MAX - 1` rows in all.
+    ///
+    /// # Errors
+    /// `times` is of another type than the function was made for.
+    pub fn push(&mut self, times: &ArrayRef, groups: &[usize], total_groups: usize) -> Result<()> {
+        let times = instants(times)?;
+        match &mut self.kept {
+            Kept::Runs(runs) => runs.push(&times, groups, total_groups, &mut self.of_row),
+            Kept::Instants { instants, .. } => {
+                self.of_row.extend(groups.iter().map(|group| *group as u32));
+                instants.push(times);
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that are held now, and those that [`Self::find`] will take beside them.
+    pub fn bytes(&self) -> usize {
+        let of_rows = self.of_row.capacity() * size_of::<u32>();
+        of_rows
+            + match &self.kept {
+                Kept::Runs(runs) => runs.bytes(),
+                // Instants, then in the order of time with their rows, and what is found.
+                Kept::Instants { .. } => self.of_row.len() * (size_of::<i64>() + size_of::<(i64, u32)>() + size_of::<i64>()),
+            }
+    }
+
+    /// The sessions of all rows, once they are there; `total_groups` as they were pushed last.
+    ///
+    /// # Errors
+    /// None but those of Arrow.
+    pub fn find(self, total_groups: usize) -> Result<FoundSessions> {
+        let Self { wants_index, of_row, kept } = self;
+        let (gap, max_length, instants) = match kept {
+            Kept::Instants { gap, max_length, instants } => (gap, max_length, instants),
+            Kept::Runs(runs) => {
+                let RunSessions { starts, indexes } = runs.sessions();
+                let of_run = if wants_index { indexes.into_iter().map(i64::from).collect() } else { starts };
+                return Ok(FoundSessions(Found::ByRun { run_of_row: of_row, of_run }));
+            }
+        };
+        let parts: Vec<&dyn Array> = instants.iter().map(|part| part as &dyn Array).collect();
+        if parts.is_empty() {
+            return Ok(FoundSessions(Found::ByRow(Int64Array::new_null(0))));
+        }
+        let instants = concat(&parts)?.as_primitive::<Int64Type>().clone();
+        let mut found = vec![0; instants.len()];
+        let note = |row: usize, start: i64, index: i64| found[row] = if wants_index { index } else { start };
+        for_each_in_group_session(&instants, &of_row, total_groups, gap, Some(max_length), note);
+        Ok(FoundSessions(Found::ByRow(Int64Array::new(found.into(), instants.nulls().cloned()))))
+    }
+}
+
+/// The session of every row: its number, or its start.
+#[derive(Debug)]
+pub struct FoundSessions(Found);
+
+#[derive(Debug)]
+enum Found {
+    ByRow(Int64Array),
+    ByRun { run_of_row: Vec<u32>, of_run: Vec<i64> },
+}
+
+impl FoundSessions {
+    /// Those of some rows; null where there is no instant.
+    pub fn slice(&self, first: usize, rows: usize) -> Int64Array {
+        match &self.0 {
+            Found::ByRow(sessions) => sessions.slice(first, rows),
+            Found::ByRun { run_of_row, of_run } => {
+                let runs = &run_of_row[first..first + rows];
+                let values: Vec<i64> = runs.iter().map(|run| of_run[*run as usize]).collect();
+                let nulls = runs.contains(&0).then(|| runs.iter().map(|run| *run != 0).collect::<NullBuffer>());
+                Int64Array::new(values.into(), nulls)
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::check;
 use super::hints::Hints;
 use super::name_expressions::name_expressions;
 use super::render::render;
+use super::row_ids::write_row_ids;
 use super::sql_dialect::OrreryDialect;
 use super::statement::*;
 use super::{ml_calls, model_names, window_calls, window_tables};
@@ -235,6 +236,7 @@ fn rewrite_query(query: &mut Query) -> Result<()> {
     model_names::resolve(query);
     ml_calls::resolve(query)?;
     window_calls::resolve(query)?;
+    write_row_ids(query).map_err(|error| Error::new(crate::Blame::Bug, error.to_string()))?;
     name_expressions(query);
     Ok(())
 }

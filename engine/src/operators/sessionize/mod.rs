@@ -1,8 +1,8 @@
 //! `session_start`, `session_index` and `session_id` over rows in any order.
 //!
-//! A window operator would sort whole rows by key and time to hand out one number each. What has to be in order is only the instants of each key: they are put
-//! together by key by counting, and in a log that grew with time they are sorted then. The rows stay where they are and come out in the order they came in,
-//! with their numbers behind them.
+//! A window operator would sort whole rows by key and time to hand out one number each. What has to be in order is only the runs of close rows of each key,
+//! which are put together as the rows come; where sessions have a greatest length, the instants of each key. The rows stay where they are and come out in the
+//! order they came in, with their numbers behind them.
 //!
 //! All rows of a task are in memory meanwhile. Where there is too little of it, the operator does what it replaces: it sorts, which can spill, and
 //! hands the rows to the window operator.
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_datafusion_err, internal_err};
-use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
 use datafusion::physical_expr::{Distribution, EquivalenceProperties, PhysicalExpr};
@@ -27,7 +27,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::windows::{WindowAggExec, WindowUDFExpr};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _, PlanProperties};
 use futures::{StreamExt as _, TryStreamExt as _};
-use orrery_udfs::window::session_function::GroupedSessions;
+use orrery_udfs::window::session_function::{FoundSessions, GroupedSessions};
 
 use rows::Rows;
 
@@ -186,37 +186,77 @@ impl Task {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let reservation = MemoryConsumer::new(format!("SessionizeExec[{partition}]")).with_can_spill(true).register(context.memory_pool());
+        // Not as one that can spill: it would get no more than an equal share beside consumers that hardly hold anything.
+        let reservation = MemoryConsumer::new(format!("SessionizeExec[{partition}]")).register(context.memory_pool());
+        let most = most_bytes(&context);
         let mut rows = Rows::new(&self.keys, &self.calls, &input.schema())?;
         while let Some(batch) = input.next().await.transpose()? {
             let elapsed = self.baseline.elapsed_compute().clone();
             let _timer = elapsed.timer();
-            let has_room = rows.push(batch)? && reservation.try_resize(rows.bytes()).is_ok();
+            let has_room = rows.push(batch)? && rows.bytes() <= most && reservation.try_resize(rows.bytes()).is_ok();
             if !has_room {
                 self.sorted.add(1);
                 drop(reservation);
-                return sorted::by_sorting(&self.window, rows.into_batches(), input, context);
+                let sorted = sorted::by_sorting(&self.window, rows.into_batches(), input, context)?;
+                let counted = sorted.map_ok(move |batch| batch.record_output(&self.baseline));
+                return Ok(Box::pin(RecordBatchStreamAdapter::new(self.window.schema(), counted)));
             }
         }
         drop(input);
-        let found = {
+        let (found, batches) = {
             let _timer = self.baseline.elapsed_compute().timer();
-            rows.sessions(&self.calls)?
+            rows.find()?
         };
-        let (schema, given, mut at) = (self.window.schema(), self.window.schema(), 0);
-        let batches = futures::stream::iter(rows.into_batches()).map(move |batch| {
-            let _timer = self.baseline.elapsed_compute().timer();
-            let mut columns = batch.columns().to_vec();
-            for (call, sessions) in self.calls.iter().zip(&found) {
-                let of_batch = sessions.slice(at, batch.num_rows());
-                columns.push(call.function.results(of_batch, &call.rest(&batch)?)?);
-            }
-            at += batch.num_rows();
-            // Held until the last row is out.
-            let _held = reservation.size();
-            Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?.record_output(&self.baseline))
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(given, batches)))
+        let schema = self.window.schema();
+        let numbered = Numbered { task: self, found, batches: batches.into_iter(), at: 0, _reservation: reservation };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(numbered))))
+    }
+}
+
+/// The most that a task holds: all tasks together half of the memory, so that the operators around them have some, too.
+fn most_bytes(context: &TaskContext) -> usize {
+    let tasks = context.session_config().target_partitions().max(1);
+    match context.memory_pool().memory_limit() {
+        MemoryLimit::Finite(bytes) => bytes / 2 / tasks.min(threads()),
+        _ => usize::MAX,
+    }
+}
+
+/// Tasks that run at a time.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The rows of a task on their way out, with the sessions that were found.
+struct Numbered {
+    task: Task,
+    found: Vec<FoundSessions>,
+    batches: std::vec::IntoIter<RecordBatch>,
+    /// Rows that are out.
+    at: usize,
+    /// Of the memory of the rows; held until the last of them is out.
+    _reservation: MemoryReservation,
+}
+
+impl Iterator for Numbered {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.batches.next()?;
+        Some(self.numbered(&batch))
+    }
+}
+
+impl Numbered {
+    fn numbered(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let _timer = self.task.baseline.elapsed_compute().timer();
+        let mut columns = batch.columns().to_vec();
+        for (call, sessions) in self.task.calls.iter().zip(&self.found) {
+            let of_batch = sessions.slice(self.at, batch.num_rows());
+            columns.push(call.function.results(of_batch, &call.rest(batch)?)?);
+        }
+        self.at += batch.num_rows();
+        Ok(RecordBatch::try_new(self.task.window.schema(), columns)?.record_output(&self.task.baseline))
     }
 }
 

@@ -40,6 +40,7 @@ use crate::models::training_spec::TrainingSpec;
 use crate::{Blame, Error};
 use columns::TrainingColumns;
 use gather::{Gathered, Rows};
+pub use pass::rows_of_pass;
 use trainer::Watch;
 
 /// How often a training says how far it is to those in other processes.

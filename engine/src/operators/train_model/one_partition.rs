@@ -3,19 +3,19 @@
 //! Scans of several partitions share a queue of files: whichever partition is free takes the next one. What a block holds, and what another task rebuilds
 //! after it is lost, must not depend on that.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion};
-use datafusion::common::{Result, internal_datafusion_err};
-use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
+use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::physical_plan::coalesce_batches::CoalesceBatchesExec;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
 
 /// The files of a plan's only leaf, if that scans files.
 pub(crate) fn files_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
@@ -41,8 +41,7 @@ pub(crate) fn reads_again(plan: &Arc<dyn ExecutionPlan>) -> bool {
         is_plain &= node.is::<DataSourceExec>()
             || node.is::<FilterExec>() && node.fetch().is_none()
             || node.is::<ProjectionExec>()
-            || node.is::<CooperativeExec>()
-            || node.is::<CoalesceBatchesExec>() && node.fetch().is_none();
+            || node.is::<CooperativeExec>();
         node.apply_expressions(&mut |expr| {
             is_plain &= !expr.exists(|part| Ok(part.is_volatile_node()))?;
             Ok(TreeNodeRecursion::Continue)
@@ -52,10 +51,21 @@ pub(crate) fn reads_again(plan: &Arc<dyn ExecutionPlan>) -> bool {
     is_plain && visited.is_ok()
 }
 
-/// The plan over one partition's files alone, in one partition, and the names and ranges of these files. A plan without files is as it is.
-pub(super) fn only(plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Result<(Arc<dyn ExecutionPlan>, usize, String)> {
-    let Some(files) = files_of(plan) else { return Ok((Arc::clone(plan), partition, format!("partition {partition}"))) };
-    let group = files.file_groups.get(partition).ok_or_else(|| internal_datafusion_err!("a scan has no partition {partition}"))?.clone();
+/// One partition of a plan, in parts.
+pub(super) struct OnePartition {
+    /// Plans with the partition of each to run.
+    pub parts: Vec<(Arc<dyn ExecutionPlan>, usize)>,
+    /// The names and ranges of the files that they read.
+    pub name: String,
+}
+
+/// The plan over one partition's files alone: in one part, or, where rows of equal keys lie in files of the same partition value, in a part for each value. A
+/// plan without files is as it is.
+pub(super) fn only(plan: &Arc<dyn ExecutionPlan>, partition: usize, is_keyed: bool) -> Result<OnePartition> {
+    let Some(files) = files_of(plan) else {
+        return Ok(OnePartition { parts: vec![(Arc::clone(plan), partition)], name: format!("partition {partition}") });
+    };
+    let group = files.file_groups.get(partition).ok_or_else(|| internal_datafusion_err!("a scan has no partition {partition}"))?;
     let mut name = String::new();
     for file in group.iter() {
         let _ = write!(name, "{}", file.object_meta.location);
@@ -64,14 +74,31 @@ pub(super) fn only(plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Result<(A
         }
         name.push('\n');
     }
-    Ok((with_groups(plan, vec![group])?, 0, name))
+    let groups = if is_keyed { by_value(group.iter()) } else { vec![group.clone()] };
+    let parts = groups.into_iter().map(|group| Ok((with_groups(plan, vec![group])?, 0))).collect::<Result<_>>()?;
+    Ok(OnePartition { parts, name })
+}
+
+/// Files of the same value of their table's partition column together.
+pub(crate) fn by_value<'a>(files: impl Iterator<Item = &'a PartitionedFile>) -> Vec<FileGroup> {
+    let mut groups: BTreeMap<Option<String>, Vec<PartitionedFile>> = BTreeMap::new();
+    for file in files {
+        groups.entry(file.partition_values.first().map(ScalarValue::to_string)).or_default().push(file.clone());
+    }
+    groups.into_values().map(FileGroup::new).collect()
+}
+
+/// Groups of files put together to so many at most.
+pub(crate) fn merged(groups: Vec<FileGroup>, count: usize) -> Vec<FileGroup> {
+    let mut merged: Vec<Vec<PartitionedFile>> = vec![Vec::new(); count.max(1)];
+    for (at, group) in groups.into_iter().enumerate() {
+        merged[at % count.max(1)].extend(group.into_inner());
+    }
+    merged.into_iter().filter(|files| !files.is_empty()).map(FileGroup::new).collect()
 }
 
 /// The plan with its files in other groups, a partition each.
-pub(crate) fn with_groups(
-    plan: &Arc<dyn ExecutionPlan>,
-    groups: Vec<datafusion::datasource::physical_plan::FileGroup>,
-) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) fn with_groups(plan: &Arc<dyn ExecutionPlan>, groups: Vec<FileGroup>) -> Result<Arc<dyn ExecutionPlan>> {
     let plan = Arc::clone(plan).transform_down(|node| {
         let config = node.downcast_ref::<DataSourceExec>().and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
         let Some(config) = config else { return Ok(Transformed::no(node)) };

@@ -21,11 +21,13 @@ use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesM
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _, Partitioning, PlanProperties};
 use futures::{StreamExt as _, TryStreamExt as _};
-use orrery_models::{Block, Collector, Layout, Trainer};
+use orrery_models::{Block, Collector, Trainer};
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::columns::TrainingColumns;
 use super::gather::is_granted;
+use super::one_partition::OnePartition;
 use super::trainer::{self, StopOnly, failed, on_own_thread};
 use super::{one_partition, payload};
 use crate::models::blocks::{self, Claim, Held, Key};
@@ -49,24 +51,39 @@ pub(crate) enum Request {
 pub(crate) struct TrainingPassExec {
     input: Arc<dyn ExecutionPlan>,
     spec: Arc<TrainingSpec>,
-    layout: usize,
+    rows: LaidOut,
     request: Request,
     properties: Arc<PlanProperties>,
 }
 
+/// Which rows a pass is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LaidOut {
+    /// Place among the trainer's layouts.
+    pub layout: usize,
+    /// Whether rows of equal keys have to be in one block; then they lie in files of the same partition value.
+    pub is_keyed: bool,
+}
+
 impl TrainingPassExec {
     /// A pass over the rows of `input`, which lie as the trainer's layout of that place asks.
-    pub fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<TrainingSpec>, layout: usize, request: Request) -> Self {
+    pub fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<TrainingSpec>, rows: LaidOut, request: Request) -> Self {
         let partitions = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
         let properties =
             PlanProperties::new(EquivalenceProperties::new(payload::schema()), partitions, EmissionType::Final, Boundedness::Bounded);
-        Self { input, spec, layout, request, properties: Arc::new(properties) }
+        Self { input, spec, rows, request, properties: Arc::new(properties) }
     }
+}
+
+/// What tells the passes of a training over the same rows from all others, if a plan is such a pass: partitions of the same number read the same rows.
+pub fn rows_of_pass(plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
+    let pass = plan.downcast_ref::<TrainingPassExec>()?;
+    Some(format!("{} {}", pass.spec.run_id, pass.rows.layout))
 }
 
 impl DisplayAs for TrainingPassExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TrainingPassExec: {}, layout {}", self.spec.model_type, self.layout)
+        write!(f, "TrainingPassExec: {}, layout {}", self.spec.model_type, self.rows.layout)
     }
 }
 
@@ -93,7 +110,7 @@ impl ExecutionPlan for TrainingPassExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self::new(input, Arc::clone(&self.spec), self.layout, self.request.clone()))),
+            (Some(input), true) => Ok(Arc::new(Self::new(input, Arc::clone(&self.spec), self.rows, self.request.clone()))),
             _ => internal_err!("TrainingPassExec has one child"),
         }
     }
@@ -103,11 +120,11 @@ impl ExecutionPlan for TrainingPassExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let (input, at, rows) = one_partition::only(&self.input, partition)?;
+        let OnePartition { parts, name } = one_partition::only(&self.input, partition, self.rows.is_keyed)?;
         let pass = Pass {
-            key: Key { run_id: self.spec.run_id.clone(), layout: self.layout, rows },
-            input,
-            partition: at,
+            key: Key { run_id: self.spec.run_id.clone(), layout: self.rows.layout, rows: name },
+            parts,
+            is_divisible: !self.rows.is_keyed,
             spec: Arc::clone(&self.spec),
             request: self.request.clone(),
             context,
@@ -121,8 +138,9 @@ impl ExecutionPlan for TrainingPassExec {
 /// One partition of a pass.
 struct Pass {
     key: Key,
-    input: Arc<dyn ExecutionPlan>,
-    partition: usize,
+    parts: Vec<(Arc<dyn ExecutionPlan>, usize)>,
+    /// Whether a block may end anywhere.
+    is_divisible: bool,
     spec: Arc<TrainingSpec>,
     request: Request,
     context: Arc<TaskContext>,
@@ -175,16 +193,18 @@ impl Pass {
     async fn over_files(&self, request: &Arc<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
         let mut building = Building::new(self, request).await?;
         let columns = TrainingColumns::new(&self.spec.columns);
-        let mut rows = self.input.execute(self.partition, Arc::clone(&self.context))?;
         let mut batches = 0_usize;
-        while let Some(batch) = rows.next().await {
-            building.add(&columns.of(&batch?)?).await?;
-            batches += 1;
-            if batches.is_multiple_of(BATCHES_PER_TURN) {
-                tokio::task::yield_now().await;
+        for (part, partition) in &self.parts {
+            let mut rows = part.execute(*partition, Arc::clone(&self.context))?;
+            while let Some(batch) = rows.next().await {
+                building.add(&columns.of(&batch?)?).await?;
+                batches += 1;
+                if batches.is_multiple_of(BATCHES_PER_TURN) {
+                    tokio::task::yield_now().await;
+                }
             }
+            building.end_chunk().await?;
         }
-        drop(rows);
         building.finish().await
     }
 }
@@ -196,8 +216,6 @@ struct Building<'a> {
     trainer: Arc<dyn Trainer>,
     pool: Arc<dyn MemoryPool>,
     chunk_bytes: usize,
-    /// Rows with equal keys have to stay in one block, however large it gets.
-    is_divisible: bool,
     collector: Option<(Box<dyn Collector>, MemoryReservation)>,
     /// What will be kept; `None` once something did not fit.
     kept: Option<Held>,
@@ -207,9 +225,6 @@ struct Building<'a> {
 impl<'a> Building<'a> {
     async fn new(pass: &'a Pass, request: &'a Arc<Vec<u8>>) -> Result<Self> {
         let trainer = pass.trainer().await?;
-        let Some(layout) = trainer.layouts().into_iter().nth(pass.key.layout) else {
-            return internal_err!("there is no layout {}", pass.key.layout);
-        };
         let pool = Arc::clone(pass.context.memory_pool());
         Ok(Self {
             pass,
@@ -217,7 +232,6 @@ impl<'a> Building<'a> {
             chunk_bytes: blocks::chunk_bytes(&pool),
             pool,
             trainer,
-            is_divisible: layout == Layout::Any,
             collector: None,
             kept: Some(Held { blocks: Vec::new(), claims: Vec::new() }),
             partials: Vec::new(),
@@ -226,7 +240,7 @@ impl<'a> Building<'a> {
 
     async fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let (collector, memory) = self.collector.get_or_insert_with(|| {
-            let memory = MemoryConsumer::new(format!("TrainingPassExec[{}]", self.pass.partition)).register(&self.pool);
+            let memory = MemoryConsumer::new("TrainingPassExec").register(&self.pool);
             (self.trainer.collector(), memory)
         });
         collector.push(batch).map_err(failed)?;
@@ -242,7 +256,7 @@ impl<'a> Building<'a> {
             memory.resize(bytes);
             is_full = true;
         }
-        if self.is_divisible && (is_full || bytes >= self.chunk_bytes) {
+        if self.pass.is_divisible && (is_full || bytes >= self.chunk_bytes) {
             self.end_chunk().await?;
         }
         Ok(())
@@ -288,7 +302,9 @@ impl<'a> Building<'a> {
 pub(crate) mod codec {
     //! What the training needs, the layout and the request or where it is, as postcard writes them.
 
-    use super::{Arc, Blame, DataFusionError, Error, ExecutionPlan, Request, Result, TrainingPassExec, TrainingSpec, internal_err};
+    use super::{
+        Arc, Blame, DataFusionError, Error, ExecutionPlan, LaidOut, Request, Result, TrainingPassExec, TrainingSpec, internal_err,
+    };
 
     /// The operator's payload; `None` for any other operator.
     pub(crate) fn encode(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Vec<u8>>> {
@@ -297,16 +313,16 @@ pub(crate) mod codec {
             Request::Inline(request) => (request, None),
             Request::At(url) => (&[], Some(url)),
         };
-        postcard::to_allocvec(&(pass.spec.as_ref(), pass.layout, url, inline)).map(Some).map_err(unreadable)
+        postcard::to_allocvec(&(pass.spec.as_ref(), pass.rows, url, inline)).map(Some).map_err(unreadable)
     }
 
     /// The operator of a payload.
     pub(crate) fn decode(bytes: &[u8], inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>> {
         let [input] = inputs else { return internal_err!("TrainingPassExec has one input") };
-        let (spec, layout, url, inline): (TrainingSpec, usize, Option<String>, Vec<u8>) =
+        let (spec, rows, url, inline): (TrainingSpec, LaidOut, Option<String>, Vec<u8>) =
             postcard::from_bytes(bytes).map_err(unreadable)?;
         let request = url.map_or_else(|| Request::Inline(Arc::new(inline)), Request::At);
-        Ok(Arc::new(TrainingPassExec::new(Arc::clone(input), Arc::new(spec), layout, request)))
+        Ok(Arc::new(TrainingPassExec::new(Arc::clone(input), Arc::new(spec), rows, request)))
     }
 
     fn unreadable(error: postcard::Error) -> DataFusionError {

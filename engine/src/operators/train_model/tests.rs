@@ -8,7 +8,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 
-use super::pass::{Request, TrainingPassExec};
+use super::pass::{LaidOut, Request, TrainingPassExec};
 use super::testing::spec;
 use super::*;
 use crate::TaskPool;
@@ -73,7 +73,8 @@ async fn rows_that_do_not_fit_are_told_and_no_error() {
 /// Rows, sum and distinct keys of each block.
 async fn pass(plan: &Arc<dyn ExecutionPlan>, run_id: &str, factor: i64, context: Arc<TaskContext>) -> Vec<Vec<i64>> {
     let request = Request::Inline(Arc::new(factor.to_le_bytes().to_vec()));
-    let pass: Arc<dyn ExecutionPlan> = Arc::new(TrainingPassExec::new(Arc::clone(plan), Arc::new(spec(run_id, &[])), 0, request));
+    let pass: Arc<dyn ExecutionPlan> =
+        Arc::new(TrainingPassExec::new(Arc::clone(plan), Arc::new(spec(run_id, &[])), LaidOut { layout: 0, is_keyed: false }, request));
     let batches = collect(pass, context).await.unwrap();
     let partials = payload::payloads(&batches).unwrap();
     let words = |partial: &Vec<u8>| partial.as_chunks::<8>().0.iter().map(|word| i64::from_le_bytes(*word)).collect();

@@ -36,7 +36,7 @@ pub fn find_common_subplans(plan: &LogicalPlan) -> Result<Vec<LogicalPlan>> {
 }
 
 /// Whether two plans give the same rows: their tables are compared by what they read, which DataFusion's comparison leaves out.
-pub(super) fn is_same(a: &LogicalPlan, b: &LogicalPlan) -> Result<bool> {
+pub(in crate::planner) fn is_same(a: &LogicalPlan, b: &LogicalPlan) -> Result<bool> {
     if a != b {
         return Ok(false);
     }

@@ -26,6 +26,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use datafusion::common::Result;
 use datafusion::execution::session_state::SessionState;
@@ -33,6 +34,7 @@ use datafusion::logical_expr::LogicalPlan;
 
 use narrow::Usage;
 use replace::{mention, replace_subplans};
+pub(super) use replace::{replace, stored_names};
 use stand_in::StandIn;
 
 /// What the rows of a subplan are read from, by the subplan's name.
@@ -59,8 +61,13 @@ pub struct Subplan {
 impl Subplan {
     /// What its rows are read from in plans that are only shown.
     pub fn stand_in(&self) -> Arc<dyn TableProvider> {
-        Arc::new(StandIn::new(&self.name, self.plan.schema().as_arrow().clone()))
+        stand_in(&self.name, self.plan.schema().as_arrow())
     }
+}
+
+/// What rows of that name and those columns are read from in plans that are only shown.
+pub fn stand_in(name: &str, columns: &Schema) -> Arc<dyn TableProvider> {
+    Arc::new(StandIn::new(name, columns.clone()))
 }
 
 /// A plan after DataFusion's analysis and ours.

@@ -17,7 +17,7 @@ use super::find::is_same;
 use super::stand_in::StandIn;
 
 /// The names of a subplan's columns in a table: letters, digits and underscores, and no two the same without regard to case.
-pub(super) fn stored_names(schema: &DFSchema) -> Vec<String> {
+pub(in crate::planner) fn stored_names(schema: &DFSchema) -> Vec<String> {
     let mut taken = HashSet::new();
     let mut stored = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
@@ -93,9 +93,11 @@ fn restored(column: Expr, stored: &DataType, wanted: &DataType) -> Expr {
     if stored == wanted { column } else { cast(column, wanted.clone()) }
 }
 
-type Find<'a> = dyn Fn(&LogicalPlan) -> Result<Option<LogicalPlan>> + 'a;
+/// What is to stand in the place of a node, if anything.
+pub(in crate::planner) type Find<'a> = dyn Fn(&LogicalPlan) -> Result<Option<LogicalPlan>> + 'a;
 
-fn replace(plan: LogicalPlan, find: &Find<'_>) -> Result<Transformed<LogicalPlan>> {
+/// Puts what `find` finds in the places of nodes, from above, in subqueries too; what is found is not looked at again.
+pub(in crate::planner) fn replace(plan: LogicalPlan, find: &Find<'_>) -> Result<Transformed<LogicalPlan>> {
     if let Some(found) = find(&plan)? {
         return Ok(Transformed::yes(found));
     }

@@ -117,6 +117,11 @@ impl HintNode {
         self.tracked.hint.kind
     }
 
+    /// Whether it says that keys are frequent.
+    pub fn is_about_skew(&self) -> bool {
+        self.kind() == HintKind::Skew
+    }
+
     /// The hint that a plan begins with.
     pub fn of(plan: &LogicalPlan) -> Option<&HintNode> {
         match plan {
@@ -169,6 +174,27 @@ impl UserDefinedLogicalNodeCore for HintNode {
             (Some(input), true) => Ok(Self { keys, input, ..self.clone() }),
             _ => internal_err!("a hint has one input"),
         }
+    }
+}
+
+/// The hint of the table that the rows of a plan come straight from, filtered and computed at most, that says that some of these keys are frequent.
+pub(super) fn skew_hint_of<'a>(plan: &'a LogicalPlan, keys: &[Expr]) -> Option<&'a Tracked> {
+    if let Some(hint) = HintNode::of(plan)
+        && hint.is_about_skew()
+    {
+        // The first one is the table.
+        let [_, columns @ ..] = hint.tracked.hint.args.as_slice() else { return None };
+        let is_key = |name: &String| keys.iter().any(|key| key.try_as_col().is_some_and(|column| column.name == *name));
+        return columns.iter().all(is_key).then_some(&hint.tracked);
+    }
+    match plan {
+        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Extension(_) => {
+            match plan.inputs()[..] {
+                [input] => skew_hint_of(input, keys),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 

@@ -97,3 +97,14 @@ async fn columns_keep_their_names_and_subqueries_are_reached() -> Result<()> {
     assert_eq!(rows_of(&context, &sql).await?, ["10"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn beside_other_functions_keys_may_be_computed() -> Result<()> {
+    let over = "OVER (PARTITION BY user_id % 50 ORDER BY at)";
+    let calls = format!("session_id(at, INTERVAL '30 minutes') {over} AS n, count(*) {over} AS events, sum(id % 2) {over} AS odd");
+    let context = context().await?;
+    let sql = format!("SELECT n, count(*), sum(events), sum(odd) FROM (SELECT {calls} FROM events) GROUP BY n");
+    let counts = sql.replace(&format!("session_id(at, INTERVAL '30 minutes') {over}"), "4");
+    assert_eq!(rows_of(&context, &sql).await?, rows_of(&context, &counts).await?);
+    Ok(())
+}

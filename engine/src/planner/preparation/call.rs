@@ -6,7 +6,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNod
 use datafusion::common::{DFSchema, Result, ScalarValue, internal_err, plan_err};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{AggregateUDF, AggregateUDFImpl, Expr, WindowFunctionDefinition, cast, lit};
+use datafusion::logical_expr::{AggregateUDF, AggregateUDFImpl, Expr, ExprSchemable as _, WindowFunctionDefinition, cast, lit};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use orrery_udfs::aggregate::exact_moments::MomentsFunction;
 use orrery_udfs::aggregate::exact_quantiles::QuantilesFunction;
@@ -174,7 +174,7 @@ pub(super) fn quantiles(number: Expr, fractions: &[f64]) -> Expr {
 }
 
 /// The calls in expressions that have no other call among their arguments, each once, in their order.
-pub(super) fn innermost(exprs: &[&Expr]) -> Result<Vec<Call>> {
+pub(super) fn innermost(exprs: &[&Expr], schema: &DFSchema) -> Result<Vec<Call>> {
     let mut found: Vec<Call> = Vec::new();
     for expr in exprs {
         expr.apply(|part| {
@@ -182,6 +182,9 @@ pub(super) fn innermost(exprs: &[&Expr]) -> Result<Vec<Call>> {
                 && !call.args.iter().any(has_call)
                 && !found.contains(&call)
             {
+                if call.function == Learned::Imputer {
+                    imputer::check(&call, &call.value()?.get_type(schema)?)?;
+                }
                 found.push(call);
             }
             Ok(TreeNodeRecursion::Continue)

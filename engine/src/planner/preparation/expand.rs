@@ -40,7 +40,7 @@ fn expand(window: &Window) -> Result<LogicalPlan> {
     let mut rows = window.input.as_ref().clone();
     let mut exprs = window.window_expr.clone();
     loop {
-        let calls = innermost(&exprs.iter().collect::<Vec<_>>())?;
+        let calls = innermost(&exprs.iter().collect::<Vec<_>>(), rows.schema())?;
         if calls.is_empty() {
             break;
         }

@@ -1,5 +1,6 @@
 //! `ML.IMPUTER(x, strategy)`: fills gaps.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::functions::core::expr_fn::{coalesce, get_field};
 use datafusion::functions_nested::expr_fn::array_element;
@@ -7,6 +8,15 @@ use datafusion::logical_expr::{Expr, lit};
 use orrery_udfs::aggregate::most_frequent::MostFrequent;
 
 use super::call::{Call, aggregate, moments, quantiles};
+
+/// Refuses the mean and median of what are no numbers.
+pub(super) fn check(call: &Call, given: &DataType) -> Result<()> {
+    let strategy = strategy(call)?;
+    if strategy != "most_frequent" && !given.is_numeric() && !given.is_null() {
+        return call.refuse(0, "x", &format!("must be a number for '{strategy}', not {given}"));
+    }
+    Ok(())
+}
 
 fn strategy(call: &Call) -> Result<&'static str> {
     match call.choice(1, "strategy", &["mean", "median", "most_frequent"])? {

@@ -41,7 +41,7 @@ impl Learning {
     /// # Errors
     /// Arguments of a function that are no literals or out of bounds.
     pub fn next(&self) -> Result<Option<LogicalPlan>> {
-        let calls = self.outputs.calls()?;
+        let calls = self.outputs.calls(&self.schema)?;
         if calls.is_empty() {
             return Ok(None);
         }
@@ -60,8 +60,8 @@ impl Learning {
         };
         let values: Vec<ScalarValue> =
             batch.columns().iter().map(|column| ScalarValue::try_from_array(column, 0).map(plain)).collect::<Result<_, _>>()?;
-        let round = Round::new(&self.outputs.calls()?, &values)?;
-        self.outputs.learn(&values)?;
+        let round = Round::new(&self.outputs.calls(&self.schema)?, &values)?;
+        self.outputs.learn(&values, &self.schema)?;
         self.rounds.push(round);
         Ok(())
     }
@@ -122,13 +122,13 @@ pub(super) struct Outputs(pub Vec<(String, Expr)>);
 
 impl Outputs {
     /// The calls whose values are to be learned next.
-    pub fn calls(&self) -> Result<Vec<Call>> {
-        Ok(innermost(&self.0.iter().map(|(_, expr)| expr).collect::<Vec<_>>())?)
+    pub fn calls(&self, schema: &DFSchema) -> Result<Vec<Call>> {
+        Ok(innermost(&self.0.iter().map(|(_, expr)| expr).collect::<Vec<_>>(), schema)?)
     }
 
     /// Puts values into [`Outputs::calls`].
-    pub fn learn(&mut self, values: &[ScalarValue]) -> Result<()> {
-        let calls = self.calls()?;
+    pub fn learn(&mut self, values: &[ScalarValue], schema: &DFSchema) -> Result<()> {
+        let calls = self.calls(schema)?;
         let (aggregates, places) = aggregates_of(&calls)?;
         if aggregates.len() != values.len() {
             return Err(Error::data(format!("the preparation of the model keeps {} values and needs {}", values.len(), aggregates.len()))

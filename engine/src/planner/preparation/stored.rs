@@ -119,7 +119,7 @@ impl Preparation {
         // Places are those of another statement.
         let mut outputs = Outputs(select_list::outputs(&self.items()?, &schema, state).map_err(|e| Error { position: None, ..e })?);
         for round in &self.rounds {
-            outputs.learn(&round.values()?)?;
+            outputs.learn(&round.values()?, &schema)?;
         }
         outputs.flattened(&schema)
     }

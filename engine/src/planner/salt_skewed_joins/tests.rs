@@ -119,6 +119,37 @@ async fn rows_of_a_frequent_key_are_spread_over_all_partitions() {
     assert!(rows.iter().max().unwrap() < &(rows.iter().sum::<usize>() / 3), "{rows:?}");
 }
 
+/// A stage takes as long as the task with most rows: here that one has at most half as many again as the task in the middle, without luck.
+#[tokio::test]
+async fn no_partition_has_half_again_as_many_rows_as_the_one_in_the_middle() {
+    for (partitions, shares_in_percent) in [(4, &[50][..]), (16, &[50][..]), (16, &[30, 12, 5][..]), (12, &[9, 8, 7, 7, 6, 5][..])] {
+        let context = context(partitions, 0);
+        // Frequent keys are negative; all others occur twice.
+        let key = |at: i64| {
+            let (percent, mut below) = ((at * 37) % 100, 0);
+            for (number, share) in shares_in_percent.iter().enumerate() {
+                below += share;
+                if percent < below {
+                    return -1 - number as i64;
+                }
+            }
+            at / 2
+        };
+        let big: Vec<Row> = (0..40_000).map(|at| (Some(key(at)), None)).collect();
+        let small: Vec<Row> = (-(shares_in_percent.len() as i64)..20_000).map(|at| (Some(at), None)).collect();
+        context.register_table("big", table(&big, 1000, 3)).unwrap();
+        context.register_table("small", table(&small, 1000, 2)).unwrap();
+        let planned = planned(&context, "SELECT big.id, small.id AS other FROM big JOIN small ON big.k = small.k").await.unwrap();
+        assert!(planned.text().contains("SaltHotKeysExec"), "{}", planned.text());
+        let parts = collect_partitioned(planned.plan, context.task_ctx()).await.unwrap();
+        let mut rows: Vec<usize> = parts.iter().map(|part| part.iter().map(RecordBatch::num_rows).sum()).collect();
+        rows.sort_unstable();
+        assert_eq!((rows.len(), rows.iter().sum::<usize>()), (partitions, 40_000));
+        let (most, median) = (rows[partitions - 1], rows[(partitions - 1) / 2]);
+        assert!(most * 2 <= median * 3, "{shares_in_percent:?} in {partitions}: {rows:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_needs_all_rows_of_a_key_above_the_join_gets_them() {
     let context = skewed(4, 0);

@@ -75,12 +75,16 @@ impl Measured {
 pub(super) struct Planning {
     pub hints: Vec<String>,
     pub rewrites: Vec<String>,
+    /// Tables of which nothing was read, with the number of their files.
+    pub ruled_out: Vec<(String, u64)>,
 }
 
 impl Planning {
     /// The rows of `EXPLAIN` about it.
     pub fn rows(self) -> impl Iterator<Item = (&'static str, String)> {
-        [("hints", self.hints.join("\n")), ("rewrites", self.rewrites.join(", "))].into_iter().filter(|(_, text)| !text.is_empty())
+        let files: Vec<String> = self.ruled_out.iter().map(|(table, files)| scans::ruled_out(table, *files)).collect();
+        let rows = [("hints", self.hints.join("\n")), ("rewrites", self.rewrites.join(", ")), ("not read", files.join("\n"))];
+        rows.into_iter().filter(|(_, text)| !text.is_empty())
     }
 }
 

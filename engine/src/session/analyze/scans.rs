@@ -123,6 +123,11 @@ fn row_groups_read(metrics: &MetricsSet) -> Option<String> {
     Some(reasoned("row groups", read, total, &reasons))
 }
 
+/// A table of which no file is left to be read: `t: files=0/4 (pruned: 4 by the table's log)`.
+pub(super) fn ruled_out(table: &str, files: u64) -> String {
+    format!("{table}: {}", reasoned("files", 0, files, &[(files, " by the table's log")]))
+}
+
 /// `files=3/12 (9 pruned by the table's log)`.
 fn reasoned(what: &str, read: u64, total: u64, reasons: &[(u64, &str)]) -> String {
     let reasons: Vec<String> =

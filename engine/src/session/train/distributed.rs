@@ -20,7 +20,8 @@ use super::Training;
 use super::estimate::Estimate;
 use super::stored_rows::Buckets;
 use crate::models::blocks;
-use crate::operators::train_model::pass::{Request, TrainingPassExec};
+use crate::models::training_spec::TrainingSpec;
+use crate::operators::train_model::pass::{LaidOut, Request, TrainingPassExec};
 use crate::operators::train_model::trainer::Watch;
 use crate::operators::train_model::{on_threads, one_partition, payload};
 use crate::{Blame, Error, Result};
@@ -50,6 +51,7 @@ impl Passes for Asking {
 /// The rows of every layout.
 struct Layouts {
     plans: Vec<Arc<dyn ExecutionPlan>>,
+    are_keyed: Vec<bool>,
     tables: Vec<ScratchTable>,
 }
 
@@ -69,10 +71,12 @@ impl Session {
         estimate: &Estimate,
         training: &Training<'_>,
     ) -> Result<(Trained, u32)> {
-        let _ending = Ending(&training.spec.run_id);
-        let mut layouts = Layouts { plans: Vec::new(), tables: Vec::new() };
+        // A run that is tried again under its name keeps nothing of what came before.
+        let run_id = format!("{}/{}", training.spec.run_id, uuid::Uuid::new_v4().simple());
+        let _ending = Ending(&run_id);
+        let mut layouts = Layouts { plans: Vec::new(), are_keyed: Vec::new(), tables: Vec::new() };
         let trained = match self.lay_out(plan, estimate, training, &mut layouts).await {
-            Ok(()) => Box::pin(self.fit_over(&layouts, training)).await,
+            Ok(()) => Box::pin(self.fit_over(&layouts, &run_id, training)).await,
             Err(error) => Err(error),
         };
         let tasks = layouts.plans.first().map_or(1, |plan| plan.output_partitioning().partition_count());
@@ -93,13 +97,14 @@ impl Session {
         let mut source = Arc::clone(plan);
         for layout in training.trainer.layouts() {
             let reads_again = one_partition::reads_again(&source);
+            layouts.are_keyed.push(layout != Layout::Any);
             let buckets = match &layout {
                 Layout::Any if reads_again => {
-                    layouts.plans.push(Arc::clone(&source));
+                    layouts.plans.push(self.one_round(&source)?);
                     continue;
                 }
                 Layout::Any => None,
-                Layout::By(keys) => Some(Buckets { keys, count: self.tasks_for(estimate.block_bytes) }),
+                Layout::By(keys) => Some(Buckets { keys, count: self.buckets_for(estimate.block_bytes) }),
             };
             let stored = self.store_rows(&source, training, buckets).await?;
             if !reads_again {
@@ -112,7 +117,18 @@ impl Session {
         Ok(())
     }
 
-    async fn fit_over(&self, layouts: &Layouts, training: &Training<'_>) -> Result<Trained> {
+    /// The plan in as many partitions as are worked on at the same time: then each process has the same partitions in every pass.
+    fn one_round(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        let at_once = self.training_threads();
+        match one_partition::files_of(plan) {
+            Some(files) if files.file_groups.len() > at_once => {
+                Ok(one_partition::with_groups(plan, one_partition::merged(files.file_groups.clone(), at_once))?)
+            }
+            _ => Ok(Arc::clone(plan)),
+        }
+    }
+
+    async fn fit_over(&self, layouts: &Layouts, run_id: &str, training: &Training<'_>) -> Result<Trained> {
         let cancelled = CancellationToken::new();
         // Dropped with this future: the trainer's thread stops too.
         let _stop = cancelled.clone().drop_guard();
@@ -121,7 +137,8 @@ impl Session {
         let trainer = Arc::clone(&training.trainer);
         let threads = self.context.copied_config().target_partitions();
         let fit = tokio::task::spawn_blocking(move || on_threads(threads, || trainer.fit(&mut Asking(sender), &watch)));
-        let mut passes = SessionPasses { session: self, layouts, training, spec: Arc::new(training.spec.clone()), objects: None, done: 0 };
+        let spec = Arc::new(TrainingSpec { run_id: run_id.to_string(), ..training.spec.clone() });
+        let mut passes = SessionPasses { session: self, layouts, training, spec, objects: None, done: 0 };
         let mut failed = None;
         while let Some(Ask { layout, request, answer }) = asks.recv().await {
             match Box::pin(passes.run(layout, request)).await {
@@ -152,7 +169,8 @@ struct SessionPasses<'a> {
     session: &'a Session,
     layouts: &'a Layouts,
     training: &'a Training<'a>,
-    spec: Arc<crate::models::training_spec::TrainingSpec>,
+    /// The training's, under the name by which blocks are known.
+    spec: Arc<TrainingSpec>,
     /// For large requests.
     objects: Option<ScratchObjects>,
     done: u64,
@@ -172,7 +190,8 @@ impl SessionPasses<'_> {
         } else {
             Request::Inline(Arc::new(request))
         };
-        let pass: Arc<dyn ExecutionPlan> = Arc::new(TrainingPassExec::new(Arc::clone(rows), Arc::clone(&self.spec), layout, request));
+        let laid_out = LaidOut { layout, is_keyed: self.layouts.are_keyed.get(layout).copied().unwrap_or(false) };
+        let pass: Arc<dyn ExecutionPlan> = Arc::new(TrainingPassExec::new(Arc::clone(rows), Arc::clone(&self.spec), laid_out, request));
         if self.done == 0 {
             self.training.tracker.start(&pass);
         }

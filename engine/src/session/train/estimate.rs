@@ -14,10 +14,9 @@ use crate::planner::options::TrainingPlace;
 
 /// Several executors train together from so much memory of rows on: with less, a pass is over before it has been sent.
 const TOGETHER_FROM_BYTES: u64 = 256 << 20;
-/// Memory of the rows of one task, about.
-const TASK_BYTES: u64 = 128 << 20;
-/// Tasks of a pass at most.
-const TASKS_MAX: u64 = 1024;
+/// Memory of the rows of one bucket of keys, about: one is in memory at a time at least.
+const BUCKET_BYTES: u64 = 64 << 20;
+const BUCKETS_MAX: u64 = 1024;
 
 /// See the module documentation.
 #[derive(Debug, Clone, Copy)]
@@ -65,20 +64,21 @@ impl Session {
         (false, format!("the rows take about {bytes} bytes, which fits one task"))
     }
 
-    /// In how many tasks passes over a plan's rows run.
-    pub(super) fn training_tasks(&self, plan: &Arc<dyn ExecutionPlan>, estimate: &Estimate) -> usize {
-        if one_partition::reads_again(plan) {
-            return plan.output_partitioning().partition_count();
-        }
-        self.tasks_for(estimate.block_bytes)
+    /// In how many tasks passes over a plan's rows run at most.
+    pub(super) fn training_tasks(&self, plan: &Arc<dyn ExecutionPlan>) -> usize {
+        let at_once = self.training_threads();
+        if one_partition::reads_again(plan) { plan.output_partitioning().partition_count().min(at_once) } else { at_once }
     }
 
-    /// Tasks for rows that take so much memory.
-    pub(super) fn tasks_for(&self, block_bytes: Option<u64>) -> usize {
-        let workers = self.backend.partitions(None).unwrap_or_else(|| self.context.copied_config().target_partitions());
-        let by_size = block_bytes.unwrap_or(0).div_ceil(TASK_BYTES).min(TASKS_MAX);
-        // A multiple of the workers, so that the last round is as full as the others.
-        let rounds = usize::try_from(by_size).unwrap_or(usize::MAX).div_ceil(workers.max(1)).max(1);
-        workers.max(1) * rounds
+    /// Partitions that the backend works on at the same time.
+    pub(super) fn training_threads(&self) -> usize {
+        self.backend.partitions(None).unwrap_or_else(|| self.context.copied_config().target_partitions()).max(1)
+    }
+
+    /// In how many buckets keys are divided whose rows take so much memory.
+    pub(super) fn buckets_for(&self, block_bytes: Option<u64>) -> usize {
+        let by_size = usize::try_from(block_bytes.unwrap_or(0).div_ceil(BUCKET_BYTES).min(BUCKETS_MAX)).unwrap_or(usize::MAX);
+        // A multiple, so that all threads have as many.
+        by_size.max(1).next_multiple_of(self.training_threads())
     }
 }

@@ -1,12 +1,10 @@
 //! A training's rows in files of scratch storage, as a layout wants them: in any order, or those of equal keys in one partition of the scan.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::datasource::listing::PartitionedFile;
+use datafusion::common::DFSchema;
 use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::physical_expr::PhysicalExpr;
@@ -20,7 +18,7 @@ use super::super::Session;
 use super::super::scratch::ScratchTable;
 use super::super::types::same_values;
 use super::Training;
-use crate::operators::train_model::one_partition::{files_of, with_groups};
+use crate::operators::train_model::one_partition::{by_value, files_of, merged, with_groups};
 use crate::{Blame, Error, Result};
 
 /// The column of a table by which rows of equal keys lie together.
@@ -75,10 +73,9 @@ impl Session {
         training.tracker.start(&physical);
         let files = self.backend.run(physical, &self.context, training.tracker).await?;
         let (warehouse, name) = table.place().ok_or_else(lost)?;
-        let outcome = table.pending()?.take().ok_or_else(lost)?.commit(files).await?;
+        table.pending()?.take().ok_or_else(lost)?.commit(files).await?;
         let Some(Relation::Table(stored)) = warehouse.relation(&name).await? else { return Err(lost()) };
-        let bytes = outcome.rows.saturating_mul(training.trainer.bytes_per_row() as u64);
-        self.scan_stored(self.names.scan(&stored), training, buckets, self.tasks_for(Some(bytes))).await
+        self.scan_stored(self.names.scan(&stored), training, buckets.is_some()).await
     }
 
     /// The columns as the table has them.
@@ -120,26 +117,19 @@ impl Session {
         Ok(state.create_physical_expr(bucket, &schema)?)
     }
 
-    async fn scan_stored(
-        &self,
-        table: Arc<dyn TableProvider>,
-        training: &Training<'_>,
-        buckets: Option<&Buckets<'_>>,
-        tasks: usize,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn scan_stored(&self, table: Arc<dyn TableProvider>, training: &Training<'_>, is_keyed: bool) -> Result<Arc<dyn ExecutionPlan>> {
+        let at_once = self.training_threads();
         let mut state = self.context.state();
-        state.config_mut().options_mut().execution.target_partitions = tasks;
+        state.config_mut().options_mut().execution.target_partitions = at_once;
         let columns: Vec<usize> = (0..training.spec.columns.len()).collect();
         let plan = table.scan(&state, Some(&columns), &[], None).await?;
-        if buckets.is_none() {
-            return Ok(plan);
+        match files_of(&plan) {
+            Some(files) if is_keyed => {
+                let buckets = by_value(files.file_groups.iter().flat_map(FileGroup::iter));
+                Ok(with_groups(&plan, merged(buckets, at_once))?)
+            }
+            _ => Ok(plan),
         }
-        let Some(files) = files_of(&plan) else { return Ok(plan) };
-        let mut groups: BTreeMap<Option<String>, Vec<PartitionedFile>> = BTreeMap::new();
-        for file in files.file_groups.iter().flat_map(FileGroup::iter) {
-            groups.entry(file.partition_values.first().map(ScalarValue::to_string)).or_default().push(file.clone());
-        }
-        Ok(with_groups(&plan, groups.into_values().map(FileGroup::new).collect())?)
     }
 }
 

@@ -36,8 +36,9 @@ async fn run(session: &Session, sql: &str) {
 /// The table `t` of 200,000 rows, whose keys are 0 to 499.
 async fn with_rows(dir: &Path) {
     let session = session(dir, 2, None).await;
-    let rows = "SELECT value * 7919 % 500 AS k, value AS v FROM generate_series(1, 200000)";
-    run(&session, &format!("CREATE TABLE t AS {rows}")).await;
+    let rows = |from, to| format!("SELECT value * 7919 % 500 AS k, value AS v FROM generate_series({from}, {to})");
+    run(&session, &format!("CREATE TABLE t AS {}", rows(1, 90_000))).await;
+    run(&session, &format!("INSERT INTO t {}", rows(90_001, 200_000))).await;
 }
 
 async fn plan(session: &Session, sql: &str) -> datafusion::logical_expr::LogicalPlan {

@@ -58,3 +58,38 @@ fn a_log_of_repetitions_stays_small() {
     assert_eq!(all.starts, [0, 7, 14, 21]);
     assert!(log.allocated_bytes() < 1024);
 }
+
+#[test]
+fn rows_of_many_chunks_keep_their_places_and_order() {
+    let mut log = GroupedLog::default();
+    log.grow_to(1000).unwrap();
+    let rows = 3 * CHUNK_ROWS + 5;
+    (0..rows).for_each(|at| log.push(at % 1000, at));
+    assert_eq!(log.len(), rows);
+    *log.get_mut(2 * CHUNK_ROWS + 1) += 1_000_000;
+    log.rows_mut().for_each(|row| *row += 1);
+    assert!(log.groups().eq((0..rows).map(|at| (at % 1000) as u32)));
+    let expected = |groups: std::ops::Range<usize>| -> Vec<usize> {
+        let changed = |at: usize| at + 1 + if at == 2 * CHUNK_ROWS + 1 { 1_000_000 } else { 0 };
+        groups.flat_map(|group| (0..rows).filter(move |at| at % 1000 == group)).map(changed).collect()
+    };
+    let first = log.take_first(300);
+    assert_eq!((first.rows, log.len()), (expected(0..300), rows - first.starts[300]));
+    assert_eq!(log.take_first(700).rows, expected(300..1000));
+    assert!(log.is_empty());
+}
+
+#[test]
+fn a_log_in_which_nothing_can_be_joined_is_seldom_looked_at() {
+    let mut log = GroupedLog::default();
+    log.grow_to(1).unwrap();
+    let mut looked = Vec::new();
+    for at in 0..600_000 {
+        log.push(0, at);
+        if log.squeeze_if_grown(i64::cmp, |rows| join_neighbours(rows, |last, row| *last == *row)) {
+            looked.push(log.len());
+        }
+    }
+    assert_eq!(looked, [LEAST_ROWS_TO_SQUEEZE, 8 * LEAST_ROWS_TO_SQUEEZE]);
+    assert_eq!(log.take_first(1).rows, (0..600_000).collect::<Vec<i64>>());
+}

@@ -1,0 +1,23 @@
+//! A model within the tree of a statement once it is settled which version is meant: a text in the place of `MODEL m@alias` and of the first argument of
+//! `predict('m@alias', …)`, which the planner, that cannot wait for the registry, reads.
+
+use super::ModelRecord;
+use crate::{Blame, Error, Result};
+
+/// Begins such texts; no user can write it.
+const MARK: char = '\u{1}';
+
+/// The text of a model.
+///
+/// # Errors
+/// A record that JSON cannot hold.
+pub(crate) fn to_text(record: &ModelRecord) -> Result<String> {
+    let json = serde_json::to_string(record);
+    json.map(|json| format!("{MARK}{json}"))
+        .map_err(|e| Error::new(Blame::Bug, format!("the record of {} is no JSON: {e}", record.reference)))
+}
+
+/// The model of a text; `None` if the text is none of ours.
+pub(crate) fn from_text(text: &str) -> Option<ModelRecord> {
+    serde_json::from_str(text.strip_prefix(MARK)?).ok()
+}

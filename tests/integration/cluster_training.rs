@@ -1,0 +1,96 @@
+//! Models that are trained on a cluster: the same bytes as in one process, in one task or in many, whatever becomes of the executors meanwhile.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::cluster::{Cluster, Options};
+use super::orrery::{finished, rows, sql};
+
+const POINTS: &str = "CREATE TABLE points AS
+    SELECT value AS id,
+           sin(value * 0.7) * 10 + CASE value % 5 WHEN 0 THEN 40 WHEN 1 THEN -30 ELSE value % 7 END AS x,
+           cos(value * 1.3) * 5 + CASE value % 3 WHEN 0 THEN 25 ELSE 0 END AS y,
+           CAST(value % 1000 AS DOUBLE) / 7 AS z
+    FROM generate_series(1, 60000)";
+
+/// The statement that trains the model `name`; `more` are options.
+fn create_model(name: &str, more: &str) -> String {
+    format!(
+        "CREATE MODEL {name} OPTIONS (model_type = 'kmeans', num_clusters = 8, seed = 42, tol = 0.0, {more})
+         AS SELECT x, y, z FROM points WHERE id % 11 <> 0"
+    )
+}
+
+const MANY_ITERATIONS: &str = "max_iterations = 40, n_init = 6";
+
+/// The checksum of the newest version of a model in the warehouse of `dir`, and in how many tasks it was trained.
+fn trained(dir: &Path, name: &str) -> (String, u32) {
+    let found = rows(dir, &format!("SELECT checksum, tasks FROM system.ml.model_versions WHERE model = 'dev.default.{name}'"));
+    let [row] = found.as_slice() else { panic!("{name} has not one version: {found:?}") };
+    let (checksum, tasks) = row.split_once(',').unwrap();
+    (checksum.to_string(), tasks.parse().unwrap())
+}
+
+/// What one process makes of the statement.
+fn embedded(dir: &Path, more: &str) -> String {
+    for statement in [POINTS.to_string(), create_model("alone", more)] {
+        let ran = sql(dir, &statement);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    }
+    trained(dir, "alone").0
+}
+
+#[test]
+fn one_task_and_many_give_the_bytes_of_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = embedded(dir.path(), "max_iterations = 5");
+    for options in [Options::of(1), Options::of(1).small_plans_whole(), Options::of(3)] {
+        let home = tempfile::tempdir_in(dir.path()).unwrap();
+        let cluster = Cluster::start(home.path(), options);
+        cluster.sql(POINTS);
+        for place in ["one_task", "distributed"] {
+            cluster.sql(&format!("SET orrery.training = '{place}'; {}", create_model(place, "max_iterations = 5")));
+            let (checksum, tasks) = trained(home.path(), place);
+            assert_eq!(checksum, expected, "{place}\n{}", cluster.logs());
+            assert_eq!(tasks > 1, place == "distributed");
+        }
+    }
+}
+
+#[test]
+fn an_executor_killed_during_training_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = embedded(dir.path(), MANY_ITERATIONS);
+    for place in ["one_task", "distributed"] {
+        let home = tempfile::tempdir_in(dir.path()).unwrap();
+        let mut cluster = Cluster::start(home.path(), Options::of(3));
+        cluster.sql(POINTS);
+        let script = home.path().join("train.sql");
+        std::fs::write(&script, format!("SET orrery.training = '{place}'; {}", create_model("killed", MANY_ITERATIONS))).unwrap();
+        let mut client = cluster.client_in_background(&["submit", "--quiet", script.to_str().unwrap()]);
+        std::thread::sleep(Duration::from_millis(700));
+        assert!(client.try_wait().unwrap().is_none(), "it was over before anybody could be killed");
+        cluster.executors[0].kill();
+        let said = finished(client.wait_with_output().unwrap());
+        assert_eq!(said.code, Some(0), "{place}: {}\n{}", said.stderr, cluster.logs());
+        assert_eq!(trained(home.path(), "killed").0, expected, "{place}");
+    }
+}
+
+#[test]
+fn a_cancelled_training_leaves_no_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(dir.path(), Options::of(1));
+    cluster.sql(POINTS);
+    let script = dir.path().join("train.sql");
+    std::fs::write(&script, create_model("given_up", "max_iterations = 1000000, n_init = 1000")).unwrap();
+    let client = cluster.client_in_background(&["submit", script.to_str().unwrap()]);
+    std::thread::sleep(Duration::from_secs(2));
+    let interrupted = std::process::Command::new("kill").args(["-INT", &client.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    assert_ne!(finished(client.wait_with_output().unwrap()).code, Some(0));
+    // The executor is free again: it trains another model at once.
+    cluster.sql(&create_model("after", "max_iterations = 2"));
+    let found = rows(dir.path(), "SELECT model FROM system.ml.model_versions");
+    assert_eq!(found, ["dev.default.after"], "{}", cluster.logs());
+}

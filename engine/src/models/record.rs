@@ -17,6 +17,31 @@ pub struct SourceTable {
     pub version: Option<u64>,
 }
 
+/// JSON has no infinities and nothing that is no number: what is one is left out of a record.
+fn keep_finite(measures: &mut BTreeMap<String, f64>) {
+    measures.retain(|_, value| value.is_finite());
+}
+
+impl ModelRecord {
+    /// Takes out the numbers that JSON cannot hold.
+    pub(super) fn keep_finite(&mut self) {
+        keep_finite(&mut self.metrics);
+        for trial in &mut self.trials {
+            keep_finite(&mut trial.metrics);
+            keep_finite(&mut trial.hyperparameters);
+            trial.training_loss = trial.training_loss.filter(|loss| loss.is_finite());
+        }
+        for iteration in &mut self.iterations {
+            iteration.loss = iteration.loss.filter(|loss| loss.is_finite());
+            for cluster in &mut iteration.clusters {
+                if !cluster.cluster_radius.is_finite() {
+                    cluster.cluster_radius = 0.0;
+                }
+            }
+        }
+    }
+}
+
 /// One version of a model, as registered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelRecord {

@@ -318,7 +318,7 @@ mod tests {
         );
         assert_eq!(create.name.parts, ["dev", "s", "m"]);
         assert!(create.or_replace && !create.if_not_exists);
-        assert_eq!(create.query_text, "SELECT a, b FROM t -- rows");
+        assert_eq!(create.query_text, "SELECT a, b FROM t");
         let transform = create.transform.unwrap();
         assert_eq!(transform.text, "ML.STANDARD_SCALER(a) OVER () AS a, b, * EXCEPT (c)");
         assert_eq!(transform.items.len(), 3);
@@ -386,7 +386,7 @@ mod tests {
             (format!("CREATE MODEL m OPTIONS (k = HPARAM_CANDIDATES(2)) {as_}"), "one list", (1, 46)),
             (format!("CREATE MODEL m REMOTE WITH x {as_}"), "REMOTE in CREATE MODEL is not supported", (1, 16)),
             (format!("CREATE MODEL m@prod {as_}"), "gives the version itself", (1, 14)),
-            ("CREATE MODEL m OPTIONS (k = 1)".to_string(), "expected OPTIONS (…), or AS", (1, 30)),
+            ("CREATE MODEL m OPTIONS (k = 1)".to_string(), "expected OPTIONS (…), or AS", (1, 31)),
             ("ALTER MODEL m SET ALIAS 3 = VERSION 1".to_string(), "numbers are versions", (1, 25)),
             ("ALTER MODEL m SET ALIAS \"3\" = VERSION 1".to_string(), "numbers are versions", (1, 25)),
             ("ALTER MODEL m SET ALIAS latest = VERSION 1".to_string(), "newest version", (1, 25)),

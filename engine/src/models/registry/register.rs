@@ -59,6 +59,7 @@ impl Registry {
     /// The model exists and must not, or the warehouse cannot be written.
     pub async fn register(&self, new: NewVersion, run: impl FnOnce(&ModelRecord) -> RunRow) -> Result<Registered> {
         let NewVersion { name, if_exists, file, mut record, description, labels } = new;
+        record.keep_finite();
         record.reference.name = name.to_string();
         record.reference.checksum = checksum(&file);
         record.bytes = file.len() as u64;

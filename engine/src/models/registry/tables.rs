@@ -196,8 +196,6 @@ pub(super) fn version_row(record: &ModelRecord) -> Result<Value> {
     let options: BTreeMap<&String, String> = record.options.0.iter().map(|(name, value)| (name, value.to_string())).collect();
     let inputs: Vec<Value> =
         record.inputs.iter().map(|input| json!({ "name": input.name, "type": sql_type_name(&input.data_type) })).collect();
-    // JSON has no infinities; a measure that is none is absent.
-    let metrics: BTreeMap<&String, f64> = record.metrics.iter().filter(|(_, v)| v.is_finite()).map(|(name, v)| (name, *v)).collect();
     Ok(json!({
         "model": record.reference.name,
         "version": record.reference.version,
@@ -208,7 +206,7 @@ pub(super) fn version_row(record: &ModelRecord) -> Result<Value> {
         "iterations": record.iterations.len(),
         "tasks": record.tasks,
         "duration_ms": record.duration_ms,
-        "metrics": metrics,
+        "metrics": record.metrics,
         "options": options,
         "seed": record.seed,
         "inputs": inputs,

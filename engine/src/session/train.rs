@@ -24,7 +24,6 @@ use crate::operators::train_model::trainer::trainer;
 use crate::operators::train_model::{InOneTask, TrainModelExec, one_partition};
 use crate::planner::options::{OrreryOptions, TrainingPlace};
 use crate::{Blame, Error, Result};
-use estimate::Estimate;
 
 /// How often it is read how far a task is that another process runs.
 const READ_EVERY: Duration = Duration::from_millis(500);
@@ -124,7 +123,6 @@ impl Session {
 
     /// In one task, of this process or of an executor.
     async fn train_in_one_task(&self, plan: &Arc<dyn ExecutionPlan>, training: &Training<'_>) -> Result<InOneTask> {
-        let workers = self.backend.workers();
         if !self.backend.runs_whole(plan) && !one_partition::reads_again(plan) {
             // What many executors would do is not left to one: it gets the rows when they are there.
             let stored = self.store_rows(plan, training, None).await?;
@@ -132,7 +130,6 @@ impl Session {
             stored.table.remove().await;
             return trained;
         }
-        debug_assert!(workers.processes > 0);
         self.train_whole(plan, training).await
     }
 

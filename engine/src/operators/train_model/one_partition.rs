@@ -10,14 +10,12 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::physical_plan::coalesce_batches::CoalesceBatchesExec;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
 
 /// The files of a plan's only leaf, if that scans files.
 pub(crate) fn files_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
@@ -43,8 +41,7 @@ pub(crate) fn reads_again(plan: &Arc<dyn ExecutionPlan>) -> bool {
         is_plain &= node.is::<DataSourceExec>()
             || node.is::<FilterExec>() && node.fetch().is_none()
             || node.is::<ProjectionExec>()
-            || node.is::<CooperativeExec>()
-            || node.is::<CoalesceBatchesExec>() && node.fetch().is_none();
+            || node.is::<CooperativeExec>();
         node.apply_expressions(&mut |expr| {
             is_plain &= !expr.exists(|part| Ok(part.is_volatile_node()))?;
             Ok(TreeNodeRecursion::Continue)

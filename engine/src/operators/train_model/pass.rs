@@ -319,7 +319,7 @@ pub(crate) mod codec {
     /// The operator of a payload.
     pub(crate) fn decode(bytes: &[u8], inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>> {
         let [input] = inputs else { return internal_err!("TrainingPassExec has one input") };
-        let (spec, layout, url, inline): (TrainingSpec, usize, Option<String>, Vec<u8>) =
+        let (spec, rows, url, inline): (TrainingSpec, LaidOut, Option<String>, Vec<u8>) =
             postcard::from_bytes(bytes).map_err(unreadable)?;
         let request = url.map_or_else(|| Request::Inline(Arc::new(inline)), Request::At);
         Ok(Arc::new(TrainingPassExec::new(Arc::clone(input), Arc::new(spec), rows, request)))

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
-use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
@@ -100,9 +99,4 @@ impl Observer for StopOnly {
     fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }
-}
-
-/// The runtime of a task.
-pub(super) fn runtime(context: &TaskContext) -> Arc<RuntimeEnv> {
-    context.runtime_env()
 }

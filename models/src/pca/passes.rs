@@ -139,7 +139,7 @@ impl Rows {
                 for value in &present {
                     if value.abs() > LARGEST {
                         let name = self.features.names(&self.tiles.widths).swap_remove(feature);
-                        return Err(ModelError::data(format!("the feature '{name}' holds {value}")).hint("pca takes numbers up to 1e150"));
+                        return Err(ModelError::data(format!("the feature '{name}' holds {value:?}")).hint("pca takes numbers up to 1e150"));
                     }
                     *range = (range.0.min(*value), range.1.max(*value));
                 }
@@ -225,7 +225,7 @@ pub fn squared_errors(tile: &Tile, scaling: &Scaling, components: &[f64], errors
 
 impl Block for Rows {
     fn pass(&mut self, request: &[u8], observer: &dyn Observer) -> Result<Vec<u8>> {
-        match decode(request)? {
+        match decode::<Request>(request)? {
             Request::Widths => encode(&(self.tiles.rows(), &self.tiles.widths)),
             Request::Moments { widths } => {
                 self.tiles.widen(&widths);

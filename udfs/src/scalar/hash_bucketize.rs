@@ -19,11 +19,11 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_sql_example(
         "```sql\n> SELECT ML.HASH_BUCKETIZE('a', 10) AS a, ML.HASH_BUCKETIZE('b', 10) AS b, ML.HASH_BUCKETIZE('a', 0) AS whole;\n\
-             +---+---+---------------------+\n\
-             | a | b | whole               |\n\
-             +---+---+---------------------+\n\
-             | 0 | 0 | 0 |\n\
-             +---+---+---------------------+\n\
+             +---+---+----------------------+\n\
+             | a | b | whole                |\n\
+             +---+---+----------------------+\n\
+             | 6 | 9 | -8582455328737087284 |\n\
+             +---+---+----------------------+\n\
              ```",
     )
     .with_argument("text", "A text.")

@@ -182,6 +182,8 @@ pub(super) fn innermost(exprs: &[&Expr], schema: &DFSchema) -> Result<Vec<Call>>
                 && !call.args.iter().any(has_call)
                 && !found.contains(&call)
             {
+                // What the arguments' types do not allow is told before anything is computed.
+                part.get_type(schema)?;
                 if call.function == Learned::Imputer {
                     imputer::check(&call, &call.value()?.get_type(schema)?)?;
                 }

@@ -205,7 +205,7 @@ async fn refusals_name_the_place() {
     for (list, message, column) in [
         ("x, sum(y) AS t", "the aggregate sum() in TRANSFORM", 11),
         ("x, rank() OVER (ORDER BY x) AS r", "the analytic function rank in TRANSFORM", 11),
-        ("x, (SELECT 1) AS s", "a subquery in TRANSFORM", 11),
+        ("x, (SELECT 1) AS s", "a subquery in TRANSFORM", 12),
         ("x, x + 1", "x + 1 in TRANSFORM has no name", 11),
         ("t.x", "t.x in TRANSFORM is a column of a table", 8),
         ("x, y AS x", "TRANSFORM has two columns named 'x'", 11),

@@ -134,9 +134,9 @@ impl KMeansEvaluation {
             places.iter_mut().zip(labels).for_each(|(place, label)| *place = clusters.places[usize::from(*label)]);
             let (features, means, variances) = (self.model.features(), &clusters.means[..], &clusters.variances[..]);
             widest(OwnAndOther { tile, rows, features, means, variances, labels: &places, own: &mut own, other: &mut other });
-            for row in 0..rows {
-                if let Some(weight) = clusters.weights.get(usize::from(places[row])) {
-                    own[row] = silhouette(own[row], other[row], 1.0, *weight);
+            for ((own, other), place) in own.iter_mut().zip(&other).zip(&places).take(rows) {
+                if let Some(weight) = clusters.weights.get(usize::from(*place)) {
+                    *own = silhouette(*own, *other, 1.0, *weight);
                 }
             }
             all.sum.add_slice(&own[..rows]);

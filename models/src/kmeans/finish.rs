@@ -87,9 +87,9 @@ pub fn finish(parts: &[Part], assigned: Assigned, centres: &[f64], ends: &Ends) 
     for part in parts {
         let rows = part.tile.rows;
         widest(Nearest { tile: &part.tile.values, rows, features, centres, labels: &mut labels, squares: &mut squares });
-        for row in 0..rows {
-            let (distance, weight) = (reported(squares[row], ends.cosine), part.weight(row));
-            let sums = &mut distances[usize::from(labels[row])];
+        for (row, (label, square)) in labels.iter().zip(&squares).take(rows).enumerate() {
+            let (distance, weight) = (reported(*square, ends.cosine), part.weight(row));
+            let sums = &mut distances[usize::from(*label)];
             sums.distance.add_split(weighted(ends.distance, distance, weight), 1);
             sums.square.add_split(weighted(ends.square, distance * distance, weight), 1);
             if weight > 0.0 && distance > sums.most {
@@ -206,22 +206,22 @@ pub fn spread(parts: &[Part], clusters: &Spreads) -> Result<Spread> {
     for part in parts {
         let (tile, rows) = (&part.tile.values[..], part.tile.rows);
         widest(Nearest { tile, rows, features, centres: &clusters.centres, labels: &mut labels, squares: &mut squares });
-        for row in 0..rows {
-            let cluster = usize::from(labels[row]);
+        for (label, square) in labels.iter_mut().zip(&squares).take(rows) {
+            let cluster = usize::from(*label);
             let radius = clusters.radii.get(cluster).ok_or_else(|| ModelError::bug("clusters without radii"))?;
-            steps[step(normalized(reported(squares[row], clusters.cosine), *radius))] += 1;
-            labels[row] = clusters.places[cluster];
+            steps[step(normalized(reported(*square, clusters.cosine), *radius))] += 1;
+            *label = clusters.places[cluster];
         }
         if clusters.weights.len() < 2 {
             continue;
         }
         let (means, variances) = (&clusters.means, &clusters.variances);
         widest(OwnAndOther { tile, rows, features, means, variances, labels: &labels, own: &mut own, other: &mut other });
-        for row in 0..rows {
+        for (row, ((own, other), label)) in own.iter().zip(&other).zip(&labels).take(rows).enumerate() {
             let weight = part.weight(row);
             // A row without weight may be alone in its cluster, which then has no place.
-            if let (true, Some(all)) = (weight > 0.0, clusters.weights.get(usize::from(labels[row]))) {
-                sum.add_split(weighted(clusters.silhouette, silhouette(own[row], other[row], weight, *all), weight), 1);
+            if let (true, Some(all)) = (weight > 0.0, clusters.weights.get(usize::from(*label))) {
+                sum.add_split(weighted(clusters.silhouette, silhouette(*own, *other, weight, *all), weight), 1);
             }
         }
     }

@@ -167,7 +167,7 @@ impl Fit<'_> {
     fn first_centres(&mut self, k: usize, number: u32, sample: &Points) -> Result<Vec<f64>> {
         let seed = random(self.settings.seed, u64::from(number), 0);
         let mut centres = match &self.settings.init {
-            Init::Parallel { steps } => sample.best_parallel(k, *steps, seed, self.settings.cosine),
+            Init::Parallel { steps } => sample.best_parallel(k, *steps, (seed, self.settings.runs), self.settings.cosine),
             Init::PlusPlus => sample.once_plus_plus(k, seed),
             Init::Random => sample.random(k, seed),
             Init::Custom => self.chosen(k)?,

@@ -1,5 +1,7 @@
 //! The first pass: what features look like, exactly.
 
+#![allow(clippy::needless_range_loop, reason = "lanes are indexed so that loops over them become vector instructions")]
+
 use serde::{Deserialize, Serialize};
 
 use super::rows::Rows;

@@ -3,6 +3,8 @@
 //! The squared distance is `Σ (x_f - c_f)²`, features in their order, whatever the vectors' width: every part of training and scoring that asks for the nearest
 //! centre computes the same bits, and ties go to the lowest index. The form `|x|² - 2 x·c + |c|²` would save a third of the arithmetic and lose digits.
 
+#![allow(clippy::needless_range_loop, reason = "lanes are indexed so that loops over them become vector instructions")]
+
 use crate::features::TILE_ROWS;
 use crate::simd::Kernel;
 
@@ -11,22 +13,36 @@ const LANES: usize = 16;
 
 type Lanes = [f64; LANES];
 
-/// Squared distances of [`LANES`] rows, from row `from`, to `N` centres.
+/// Adds the square of one feature's difference.
 #[inline(always)]
-fn squares<const N: usize>(tile: &[f64], from: usize, centres: [&[f64]; N]) -> [Lanes; N] {
-    let mut sums = [[0.0; LANES]; N];
-    let features = centres.first().map_or(0, |c| c.len());
-    for f in 0..features {
-        let Some(x) = tile[f * TILE_ROWS + from..].first_chunk::<LANES>() else { return sums };
-        for (sum, centre) in sums.iter_mut().zip(centres) {
-            let c = centre[f];
-            for lane in 0..LANES {
-                let difference = x[lane] - c;
-                sum[lane] += difference * difference;
-            }
-        }
+fn add_square(sum: &mut Lanes, x: &Lanes, centre: f64) {
+    for lane in 0..LANES {
+        let difference = x[lane] - centre;
+        sum[lane] += difference * difference;
     }
-    sums
+}
+
+/// Squared distances of [`LANES`] rows, from row `from`, to a centre.
+#[inline(always)]
+fn squares_of_one(tile: &[f64], from: usize, centre: &[f64]) -> Lanes {
+    let mut sum = [0.0; LANES];
+    for (feature, c) in tile.chunks_exact(TILE_ROWS).zip(centre) {
+        let Some(x) = feature[from..].first_chunk::<LANES>() else { break };
+        add_square(&mut sum, x, *c);
+    }
+    sum
+}
+
+/// Squared distances of [`LANES`] rows, from row `from`, to two centres: what is loaded is used twice, and two sums grow side by side.
+#[inline(always)]
+fn squares_of_two(tile: &[f64], from: usize, one: &[f64], other: &[f64]) -> (Lanes, Lanes) {
+    let (mut first, mut second) = ([0.0; LANES], [0.0; LANES]);
+    for (feature, (c, d)) in tile.chunks_exact(TILE_ROWS).zip(one.iter().zip(other)) {
+        let Some(x) = feature[from..].first_chunk::<LANES>() else { break };
+        add_square(&mut first, x, *c);
+        add_square(&mut second, x, *d);
+    }
+    (first, second)
 }
 
 /// What is done with the squared distances to each centre. Not a closure, because those cannot be told to be inlined always.
@@ -41,13 +57,13 @@ fn visit_centres(tile: &[f64], from: usize, centres: &[f64], features: usize, vi
     let mut i = 0;
     while i + 2 <= count {
         let (one, other) = centres[i * features..(i + 2) * features].split_at(features);
-        let two = squares(tile, from, [one, other]);
-        visitor.visit(i, &two[0]);
-        visitor.visit(i + 1, &two[1]);
+        let (first, second) = squares_of_two(tile, from, one, other);
+        visitor.visit(i, &first);
+        visitor.visit(i + 1, &second);
         i += 2;
     }
     if i < count {
-        visitor.visit(i, &squares(tile, from, [&centres[i * features..]])[0]);
+        visitor.visit(i, &squares_of_one(tile, from, &centres[i * features..]));
     }
 }
 
@@ -126,10 +142,8 @@ impl Kernel for Nearest<'_> {
         for from in (0..self.rows).step_by(LANES) {
             let mut best = Best { square: [f64::INFINITY; LANES], index: [0.0; LANES] };
             visit_centres(self.tile, from, self.centres, self.features, &mut best);
-            for lane in 0..LANES {
-                self.labels[from + lane] = best.index[lane] as u16;
-                self.squares[from + lane] = best.square[lane];
-            }
+            self.squares[from..from + LANES].copy_from_slice(&best.square);
+            self.labels[from..from + LANES].iter_mut().zip(&best.index).for_each(|(label, index)| *label = *index as u16);
         }
     }
 }
@@ -153,7 +167,7 @@ impl Kernel for Lower<'_> {
     #[inline(always)]
     fn run(self) {
         for from in (0..self.rows).step_by(LANES) {
-            let [found] = squares(self.tile, from, [self.centre]);
+            let found = squares_of_one(self.tile, from, self.centre);
             for lane in 0..LANES {
                 let before = self.squares[from + lane];
                 self.squares[from + lane] = if found[lane] < before { found[lane] } else { before };

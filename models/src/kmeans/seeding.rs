@@ -21,8 +21,8 @@ use crate::simd::widest;
 const REFINEMENTS: usize = 50;
 /// Relative fall of the cost below which an attempt is not refined further.
 const REFINED: f64 = 1e-5;
-/// Attempts of `kmeans_parallel`, within what [`ATTEMPT_WORK`] allows.
-const ATTEMPTS: std::ops::RangeInclusive<usize> = 4..=24;
+/// Attempts of `kmeans_parallel`, within what [`ATTEMPT_WORK`] allows; several runs share them.
+const ATTEMPTS: std::ops::RangeInclusive<usize> = 4..=16;
 /// Products of numbers in an attempt times attempts, about.
 const ATTEMPT_WORK: usize = 1 << 30;
 
@@ -190,9 +190,9 @@ impl Points {
     }
 
     /// The best of several results of k-means||, refined on these points.
-    pub fn best_parallel(&self, k: usize, steps: u64, seed: u64, normalize: bool) -> Vec<f64> {
+    pub fn best_parallel(&self, k: usize, steps: u64, (seed, runs): (u64, u32), normalize: bool) -> Vec<f64> {
         let work = (self.count() * k * self.features * REFINEMENTS).max(1);
-        let attempts = (ATTEMPT_WORK / work).clamp(*ATTEMPTS.start(), *ATTEMPTS.end());
+        let attempts = ((ATTEMPT_WORK / work).min(*ATTEMPTS.end()) / runs as usize).max(*ATTEMPTS.start());
         let tries = (0..attempts as u64).into_par_iter().map(|attempt| {
             let mut centres = self.parallel(k, steps, random(seed, attempt, 0), normalize);
             let cost = self.refine(&mut centres, normalize, REFINEMENTS);

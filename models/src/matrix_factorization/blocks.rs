@@ -138,7 +138,7 @@ fn row_errors(config: &Config, ratings: &Rows, users: &Factors, items: &Factors)
             errors
         })
         .collect();
-    f64::to_bytes(&errors.iter().flat_map(Errors::to_array).collect::<Vec<f64>>())
+    f64::to_bytes(&errors.iter().flat_map(Errors::as_array).collect::<Vec<f64>>())
 }
 
 fn row_lengths(ratings: &Rows) -> Vec<u64> {

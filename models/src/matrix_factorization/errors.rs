@@ -52,7 +52,7 @@ impl Errors {
     }
 
     /// In the order of the fields.
-    pub fn to_array(self) -> [f64; SUMS] {
+    pub fn as_array(&self) -> [f64; SUMS] {
         [self.count, self.targets, self.squared_targets, self.errors, self.squares, self.absolutes, self.squared_logs]
     }
 

@@ -27,7 +27,7 @@ pub const SUMS: usize = 7;
 impl Errors {
     /// Adds other sums.
     pub fn add(&mut self, other: &Self) {
-        let (sums, more) = (self.to_array(), other.to_array());
+        let (sums, more) = (self.as_array(), other.as_array());
         *self = Self::from_array(std::array::from_fn(|i| sums[i] + more[i]));
     }
 

@@ -92,7 +92,7 @@ impl Evaluation for ErrorEvaluation {
                 partial.nan = true;
                 continue;
             }
-            for (sum, value) in partial.sums.iter_mut().zip(Errors::of(target(self.model.feedback(), rating), prediction).to_array()) {
+            for (sum, value) in partial.sums.iter_mut().zip(Errors::of(target(self.model.feedback(), rating), prediction).as_array()) {
                 if value.is_finite() { sum.add(value) } else { partial.without_logs = true }
             }
         }

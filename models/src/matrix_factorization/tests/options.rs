@@ -74,7 +74,7 @@ fn values_that_cannot_be_trained_on() {
 fn several_ratings_of_a_pair() {
     let twice = rows(&[(1, 1, 2.0), (1, 2, 1.0), (1, 1, 4.0), (2, 1, 3.0)]);
     let once = |rating: f64| rows(&[(1, 1, rating), (1, 2, 1.0), (2, 1, 3.0)]);
-    let bytes = |table: &RecordBatch, given: &[(&str, OptionValue)]| train(table, given).unwrap().file.to_bytes().unwrap();
+    let bytes = |table: &arrow::array::RecordBatch, given: &[(&str, OptionValue)]| train(table, given).unwrap().file.to_bytes().unwrap();
     let implicit = ("feedback_type", text("implicit"));
     assert!(bytes(&twice, &[]) == bytes(&once(3.0), &[]));
     assert!(bytes(&twice, &[("duplicates", text("sum"))]) == bytes(&once(6.0), &[]));

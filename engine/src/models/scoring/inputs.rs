@@ -138,7 +138,7 @@ mod tests {
         let inputs = [input("spend", DataType::Float64), input("age", DataType::Int64)];
         let error = places(&inputs, &columns(&[("spend", DataType::Float64)]), &"dev.s.m version 2", "the rows have").unwrap_err();
         assert_eq!(error.message, "the rows have no column 'age', which dev.s.m version 2 was trained on");
-        assert_eq!(error.hint.as_deref(), Some("it takes spend DOUBLE, age BIGINT"));
+        assert_eq!(error.hint.as_deref(), Some("it takes spend double, age bigint"));
     }
 
     #[test]
@@ -167,6 +167,6 @@ mod tests {
         assert!(fitting.iter().all(|(found, wanted)| fits(found, wanted)), "{fitting:?}");
         assert!(!losing.iter().any(|(found, wanted)| fits(found, wanted)), "{losing:?}");
         let error = check(&input("a", T::Float64), &T::Utf8, &"m").unwrap_err();
-        assert_eq!(error.message, "the column 'a' is VARCHAR, and m was trained on DOUBLE");
+        assert_eq!(error.message, "the column 'a' is string, and m was trained on double");
     }
 }

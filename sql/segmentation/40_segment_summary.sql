@@ -7,7 +7,7 @@ AS
 WITH summary AS (
     SELECT
         segment,
-        cluster,
+        u.cluster AS segment_cluster,
         MIN(spend_rank) AS spend_rank,
         COUNT(*) AS users,
         CAST(SUM(sessions) AS DOUBLE) / COUNT(*) AS average_sessions,
@@ -16,12 +16,12 @@ WITH summary AS (
         CAST(SUM(total_spent) / COUNT(*) AS DECIMAL(18, 2)) AS average_spent,
         100.0 * COUNT(*) FILTER (WHERE purchases > 0) / COUNT(*) AS percent_buyers,
         CAST(SUM(total_spent) AS DECIMAL(18, 2)) AS revenue
-    FROM segmentation.user_segments
-    GROUP BY segment, cluster
+    FROM segmentation.user_segments AS u
+    GROUP BY segment, u.cluster
 )
 SELECT
     segment,
-    cluster,
+    segment_cluster,
     spend_rank,
     CASE
         WHEN percent_buyers >= 50 AND average_sessions >= 2 THEN 'Loyal buyers'

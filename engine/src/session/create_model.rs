@@ -78,7 +78,7 @@ impl Session {
         match trained {
             Ok(None) => Ok(Outcome::Done(format!("would train {name}"))),
             Ok(Some((planned, trained, tasks))) => {
-                let registered = self.register_model(create, planned, trained, tasks, &statement, begin).await;
+                let registered = Box::pin(self.register_model(create, planned, trained, tasks, &statement, begin)).await;
                 match registered {
                     Ok(outcome) => Ok(outcome),
                     Err(error) => {

@@ -22,7 +22,8 @@ pub(super) async fn put(context: &SessionContext, target: &str, bytes: Bytes) ->
         Url::parse(target).map_err(|e| invalid(&e.to_string()))?
     } else {
         let path = std::path::absolute(target).map_err(|e| invalid(&e.to_string()))?;
-        Url::from_file_path(path).map_err(|()| invalid("it is no path"))?
+        // Through a URL, which takes `..` out of a path.
+        Url::from_file_path(path).and_then(|url| Url::parse(url.as_str()).map_err(|_| ())).map_err(|()| invalid("it is no path"))?
     };
     let store = ListingTableUrl::try_new(url.clone(), None).map_err(|e| invalid(&e.strip_backtrace()))?.object_store();
     let store = context.runtime_env().object_store(store)?;

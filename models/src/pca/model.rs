@@ -133,7 +133,7 @@ impl PcaModel {
     fn components_table(&self) -> Result<RecordBatch> {
         let per = self.names.len();
         let ids = Int64Array::from_iter_values((0..self.values.len() * per).map(|at| (at / per.max(1)) as i64 + 1));
-        let names = StringArray::from_iter_values((0..self.values.len()).flat_map(|_| self.names.iter()));
+        let names = StringArray::from_iter_values(self.names.iter().cycle().take(self.values.len() * per));
         let category: Fields = vec![Field::new("category", DataType::Utf8, true), Field::new("value", DataType::Float64, true)].into();
         let categories = DataType::new_list(DataType::Struct(category), true);
         let nothing = new_null_array(&categories, ids.len());

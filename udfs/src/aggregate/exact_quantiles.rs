@@ -24,11 +24,11 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
         "exact_quantiles(x, fractions)",
     )
     .with_sql_example(
-        "```sql\n> SELECT exact_quantiles(x, [0, 0.5, 0.95]) AS q FROM (VALUES (1), (2), (3), (10)) AS t(x);\n\
+        "```sql\n> SELECT exact_quantiles(x, [0, 0.5, 1]) AS q FROM (VALUES (1), (2), (3), (10)) AS t(x);\n\
              +------------------+\n\
              | q                |\n\
              +------------------+\n\
-             | [1.0, 2.5, 8.95] |\n\
+             | [1.0, 2.5, 10.0] |\n\
              +------------------+\n\
              ```",
     )

@@ -83,7 +83,7 @@ impl Registry {
                 tracing::warn!(model = %name, error = %error.message, "a training could not be noted in system.ml.runs");
             }
         };
-        futures::join!(noted, noted_run, self.remove_abandoned(&name));
+        futures::join!(Box::pin(noted), Box::pin(noted_run), Box::pin(self.remove_abandoned(&name)));
         Ok(Registered::Version(Box::new(record)))
     }
 

@@ -156,6 +156,8 @@ impl RelationPlanner for PlanModelFunctions {
         };
         let Some(named) = model_names::ml_function(name) else { return Ok(RelationPlanning::Original(Box::new(relation))) };
         let place = Position::of_span(name.span());
+        // As BigQuery ML writes it.
+        let named = if named == "principal_component_info" { "principal_components_info".to_string() } else { named };
         let Some(function) = FUNCTIONS.iter().find(|function| function.name == named) else { return Err(unknown(&named).at(place).into()) };
         let call = Call::of(function, place, args)?;
         let plan = (function.plan)(&call, context)?;

@@ -20,5 +20,14 @@ pub(super) fn rows_of(batch: &RecordBatch) -> Result<LogicalPlan> {
         cells.collect::<Result<Vec<_>>>()
     };
     let rows = (0..batch.num_rows()).map(row).collect::<Result<Vec<_>>>()?;
-    LogicalPlanBuilder::values_with_schema(rows, &schema)?.build()
+    let values = LogicalPlanBuilder::values_with_schema(rows, &schema)?;
+    // DataFusion numbers the columns of values.
+    let named: Vec<Expr> = values
+        .schema()
+        .columns()
+        .into_iter()
+        .zip(schema.fields())
+        .map(|(column, field)| Expr::Column(column).alias(field.name()))
+        .collect();
+    values.project(named)?.build()
 }

@@ -28,14 +28,16 @@ pub(super) fn aggregates(call: &Call) -> Result<Vec<Expr>> {
     let threshold = call.whole(at + 1, "frequency_threshold", 0, i64::MAX)?.unwrap_or(0);
     let mut aggregates = vec![aggregate(Vocabulary::new(), vec![category(call)?, lit(top_k), lit(threshold)])];
     if drops_most_frequent(call)? {
-        aggregates.push(aggregate(MostFrequent::new(), vec![category(call)?]));
+        // Not of the text: DataFusion leaves casts out of names, so that this would clash with the same of the values in one query.
+        aggregates.push(aggregate(MostFrequent::new(), vec![call.value()?]));
     }
     Ok(aggregates)
 }
 
 pub(super) fn expression(call: &Call, learned: &[Expr]) -> Result<Expr> {
     let mut args = vec![category(call)?];
-    args.extend(learned.iter().cloned());
+    args.extend(learned.iter().take(1).cloned());
+    args.extend(learned.iter().skip(1).map(|dropped| cast(dropped.clone(), DataType::Utf8)));
     match (call.function, learned.len()) {
         (Learned::LabelEncoder, 1) => Ok(ScalarUDF::new_from_impl(Encode::label()).call(args)),
         (Learned::OneHotEncoder, 1 | 2) => Ok(ScalarUDF::new_from_impl(Encode::one_hot()).call(args)),

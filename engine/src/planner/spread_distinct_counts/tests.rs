@@ -20,7 +20,7 @@ async fn two_steps_give_the_same_groups() -> Result<()> {
     for sql in [
         "SELECT /*+ SKEW('events', 'kind') */ kind, count(DISTINCT user_id), count(*), count(brand) FROM events GROUP BY kind",
         "SELECT /*+ SKEW('events') */ kind, brand, count(DISTINCT user_id) AS n, sum(price), min(at), max(brand) FROM events GROUP BY kind, brand",
-        "SELECT /*+ SKEW('e', 'kind') */ kind, count(DISTINCT brand), count(DISTINCT brand), count(*) FILTER (WHERE brand IS NULL), sum(price) FROM events AS e GROUP BY kind",
+        "SELECT /*+ SKEW('e', 'kind') */ kind, count(DISTINCT brand), count(DISTINCT brand) AS again, count(*) FILTER (WHERE brand IS NULL), sum(price) FROM events AS e GROUP BY kind",
         "SELECT /*+ SKEW('events') */ id % 3 AS part, count(DISTINCT brand || 'x'), bool_and(id > 5), bool_or(id > 59990), count(*) FROM events WHERE id > 4 GROUP BY id % 3",
         "SELECT /*+ SKEW('events') */ kind, count(*), count(DISTINCT user_id) AS n FROM events GROUP BY kind HAVING count(DISTINCT user_id) > 10 ORDER BY n",
     ] {

@@ -78,7 +78,7 @@ fn several_ratings_of_a_pair() {
     let implicit = ("feedback_type", text("implicit"));
     assert!(bytes(&twice, &[]) == bytes(&once(3.0), &[]));
     assert!(bytes(&twice, &[("duplicates", text("sum"))]) == bytes(&once(6.0), &[]));
-    assert!(bytes(&twice, &[implicit.clone()]) == bytes(&once(6.0), &[implicit.clone()]));
+    assert!(bytes(&twice, std::slice::from_ref(&implicit)) == bytes(&once(6.0), std::slice::from_ref(&implicit)));
     assert!(bytes(&twice, &[implicit.clone(), ("duplicates", text("mean"))]) == bytes(&once(3.0), &[implicit]));
     assert_eq!(train(&twice, &[]).unwrap().rows, 4);
     let error = train(&twice, &[("duplicates", text("error"))]).unwrap_err();

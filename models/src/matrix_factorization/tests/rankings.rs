@@ -106,7 +106,7 @@ fn unknown_pairs_count_as_cold_start_says() {
     let row = |rule: &str| {
         let model = model(&table, &[("num_factors", Int(3)), ("cold_start", text(rule))]);
         let mean = model.predict_pairs(held_out.column(0), held_out.column(1)).unwrap();
-        (measured(model.evaluation(&columns_of(&held_out)).unwrap().as_ref(), &[held_out.clone()]), mean)
+        (measured(model.evaluation(&columns_of(&held_out)).unwrap().as_ref(), std::slice::from_ref(&held_out)), mean)
     };
     let (nan, _) = row("nan");
     assert!(value(&nan, "mean_squared_error").unwrap().is_nan());
@@ -161,6 +161,7 @@ fn ratings_can_be_ranked_too() {
     let model = model(&table, &[("num_factors", Int(4)), ("max_iterations", Int(15))]);
     let evaluation = RankingEvaluation::new(Arc::clone(&model), &columns_of(&table), 2.5, 5).unwrap();
     let row = measured(&evaluation, &[table]);
-    assert!(value(&row, "mean_average_precision").unwrap() > 0.8, "{row:?}");
-    assert!(value(&row, "precision_at_5").unwrap() <= 1.0 && value(&row, "average_rank").unwrap() < 0.5);
+    // In no particular order, what was rated well would stand in the middle.
+    assert!(value(&row, "average_rank").unwrap() < 0.4, "{row:?}");
+    assert!(value(&row, "mean_average_precision").unwrap() > 0.5 && value(&row, "precision_at_5").unwrap() <= 1.0);
 }

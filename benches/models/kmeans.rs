@@ -1,6 +1,6 @@
 //! Times a training of KMeans on made-up rows, beside what another program needs for the same file.
 //!
-//! `cargo run --release -p orrery-models --example kmeans -- [rows] [features] [clusters] [file]`; with a file, the rows are written to it as `f64`,
+//! `cargo run --release -p orrery-models --example kmeans_bench -- [rows] [features] [clusters] [file]`; with a file, the rows are written to it as `f64`,
 //! little-endian, row by row, for `scripts` that compare.
 
 use std::collections::BTreeMap;

@@ -90,7 +90,7 @@ impl Session {
         let physical = Box::pin(self.plan_to_show(plan, Mode::Run)).await?.physical;
         let estimate = self.estimate(&physical, trainer.as_ref());
         let (is_distributed, reason) = self.decide(&estimate);
-        let tasks = if is_distributed { self.training_tasks(&physical) } else { 1 };
+        let tasks = if is_distributed { self.training_tasks(&physical)? } else { 1 };
         Ok(TrainingPlan {
             rows: estimate.rows,
             bytes_read: bytes_read(physical.as_ref()),
@@ -123,7 +123,7 @@ impl Session {
 
     /// In one task, of this process or of an executor.
     async fn train_in_one_task(&self, plan: &Arc<dyn ExecutionPlan>, training: &Training<'_>) -> Result<InOneTask> {
-        if !self.backend.runs_whole(plan) && !one_partition::reads_again(plan) {
+        if !self.backend.runs_whole(plan) && one_partition::read_again(plan).is_none() {
             // What many executors would do is not left to one: it gets the rows when they are there.
             let stored = self.store_rows(plan, training, None).await?;
             let trained = Box::pin(self.train_whole(&stored.plan, training)).await;

@@ -10,12 +10,16 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileGroupPartitioner, FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{ExecutionPlan, Partitioning};
+
+/// Files from so many bytes on are read by several partitions.
+const CUT_FROM_BYTES: usize = 4 << 20;
 
 /// The files of a plan's only leaf, if that scans files.
 pub(crate) fn files_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
@@ -29,15 +33,20 @@ pub(crate) fn files_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig>
     }
 }
 
-/// Whether a plan gives the same rows in the same partitions however often it is run: it scans Parquet files, and does no more than to choose among their
-/// rows and to compute columns from them.
-pub(crate) fn reads_again(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    let Some(files) = files_of(plan) else { return false };
+/// A plan that gives the rows of another in the same partitions however often it is run; `None` if there is none. It scans Parquet files, and does no more
+/// than to choose among their rows and to compute columns from them; that rows are dealt out to more partitions is left out.
+pub(crate) fn read_again(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    let files = files_of(plan)?;
     if files.file_source().downcast_ref::<ParquetSource>().is_none() || files.limit.is_some() {
-        return false;
+        return None;
     }
     let mut is_plain = true;
-    let visited = plan.apply(|node| {
+    let undealt = Arc::clone(plan).transform_down(|node| {
+        if let Some(deal) = node.downcast_ref::<RepartitionExec>()
+            && matches!(deal.partitioning(), Partitioning::RoundRobinBatch(_))
+        {
+            return Ok(Transformed::yes(Arc::clone(deal.input())));
+        }
         is_plain &= node.is::<DataSourceExec>()
             || node.is::<FilterExec>() && node.fetch().is_none()
             || node.is::<ProjectionExec>()
@@ -46,9 +55,27 @@ pub(crate) fn reads_again(plan: &Arc<dyn ExecutionPlan>) -> bool {
             is_plain &= !expr.exists(|part| Ok(part.is_volatile_node()))?;
             Ok(TreeNodeRecursion::Continue)
         })?;
-        Ok(if is_plain { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+        Ok(Transformed::no(node))
     });
-    is_plain && visited.is_ok()
+    let undealt = undealt.data().ok()?;
+    (is_plain && !undealt.exists(|node| Ok(node.is::<RepartitionExec>())).unwrap_or(true)).then_some(undealt)
+}
+
+/// The same in about so many partitions: each process then has the same ones in every pass, and no thread is without one.
+pub(crate) fn in_partitions(plan: Arc<dyn ExecutionPlan>, count: usize) -> Result<Arc<dyn ExecutionPlan>> {
+    let Some(files) = files_of(&plan) else { return Ok(plan) };
+    let groups = &files.file_groups;
+    if groups.len() > count {
+        return with_groups(&plan, merged(groups.clone(), count));
+    }
+    if groups.len() == count {
+        return Ok(plan);
+    }
+    let cut = FileGroupPartitioner::new().with_target_partitions(count).with_repartition_file_min_size(CUT_FROM_BYTES);
+    match cut.repartition_file_groups(groups) {
+        Some(groups) => with_groups(&plan, groups),
+        None => Ok(plan),
+    }
 }
 
 /// One partition of a plan, in parts.

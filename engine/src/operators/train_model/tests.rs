@@ -90,7 +90,7 @@ async fn blocks_stay_from_one_pass_to_the_next_and_hold_every_row_once() {
     let dir = tempfile::tempdir().unwrap();
     let session = session(3);
     let plan = scan(dir.path(), 5, &session).await;
-    assert!(one_partition::reads_again(&plan));
+    assert!(one_partition::read_again(&plan).is_some());
     for factor in 1..4 {
         let partials = pass(&plan, "kept", factor, session.task_ctx()).await;
         assert_eq!(totals(&partials), (ROWS, factor * ROWS * (ROWS + 1) / 2));
@@ -131,10 +131,10 @@ async fn what_may_differ_when_run_again_is_not_read_again() {
     scan(dir.path(), 1, &session).await;
     session.register_parquet("t", dir.path().display().to_string(), ParquetReadOptions::default()).await.unwrap();
     let plan = async |sql: &str| session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
-    assert!(one_partition::reads_again(&plan("SELECT k, v * 2 AS w FROM t WHERE v > 3").await));
+    assert!(one_partition::read_again(&plan("SELECT k, v * 2 AS w FROM t WHERE v > 3").await).is_some());
     for sql in
         ["SELECT k, random() AS r FROM t", "SELECT k, count(*) AS n FROM t GROUP BY k", "SELECT k, v FROM t LIMIT 3", "SELECT 1 AS k"]
     {
-        assert!(!one_partition::reads_again(&plan(sql).await), "{sql}");
+        assert!(one_partition::read_again(&plan(sql).await).is_none(), "{sql}");
     }
 }

@@ -94,20 +94,20 @@ impl Session {
         training: &Training<'_>,
         layouts: &mut Layouts,
     ) -> Result<()> {
-        let mut source = Arc::clone(plan);
+        let again = one_partition::read_again(plan);
+        let mut source = Arc::clone(again.as_ref().unwrap_or(plan));
         for layout in training.trainer.layouts() {
-            let reads_again = one_partition::reads_again(&source);
             layouts.are_keyed.push(layout != Layout::Any);
-            let buckets = match &layout {
-                Layout::Any if reads_again => {
-                    layouts.plans.push(self.one_round(&source)?);
+            let buckets = match (&layout, &again) {
+                (Layout::Any, Some(again)) => {
+                    layouts.plans.push(one_partition::in_partitions(Arc::clone(again), self.training_threads())?);
                     continue;
                 }
-                Layout::Any => None,
-                Layout::By(keys) => Some(Buckets { keys, count: self.buckets_for(estimate.block_bytes) }),
+                (Layout::Any, None) => None,
+                (Layout::By(keys), _) => Some(Buckets { keys, count: self.buckets_for(estimate.block_bytes) }),
             };
             let stored = self.store_rows(&source, training, buckets).await?;
-            if !reads_again {
+            if again.is_none() {
                 // What the query gave once is what all layouts hold.
                 source = Arc::clone(&stored.plan);
             }
@@ -115,17 +115,6 @@ impl Session {
             layouts.tables.push(stored.table);
         }
         Ok(())
-    }
-
-    /// The plan in as many partitions as are worked on at the same time: then each process has the same partitions in every pass.
-    fn one_round(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-        let at_once = self.training_threads();
-        match one_partition::files_of(plan) {
-            Some(files) if files.file_groups.len() > at_once => {
-                Ok(one_partition::with_groups(plan, one_partition::merged(files.file_groups.clone(), at_once))?)
-            }
-            _ => Ok(Arc::clone(plan)),
-        }
     }
 
     async fn fit_over(&self, layouts: &Layouts, run_id: &str, training: &Training<'_>) -> Result<Trained> {

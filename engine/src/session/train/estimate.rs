@@ -9,6 +9,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _};
 use orrery_models::Trainer;
 
 use super::super::Session;
+use crate::Result;
 use crate::operators::train_model::one_partition;
 use crate::planner::options::TrainingPlace;
 
@@ -65,9 +66,12 @@ impl Session {
     }
 
     /// In how many tasks passes over a plan's rows run at most.
-    pub(super) fn training_tasks(&self, plan: &Arc<dyn ExecutionPlan>) -> usize {
+    pub(super) fn training_tasks(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<usize> {
         let at_once = self.training_threads();
-        if one_partition::reads_again(plan) { plan.output_partitioning().partition_count().min(at_once) } else { at_once }
+        match one_partition::read_again(plan) {
+            Some(plan) => Ok(one_partition::in_partitions(plan, at_once)?.output_partitioning().partition_count()),
+            None => Ok(at_once),
+        }
     }
 
     /// Partitions that the backend works on at the same time.

@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::prelude::col;
 use orrery_lakehouse::Relation;
@@ -65,9 +66,11 @@ impl Session {
         table: &mut ScratchTable,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let lost = || Error::new(Blame::Bug, "the rows of a training are not where they were written");
+        // It may have run before, and a scan that is run again goes on where it was.
+        let plan = reset_plan_states(Arc::clone(plan))?;
         let physical = {
             let pending = table.pending()?.as_ref().ok_or_else(lost)?;
-            let rows = self.as_stored(plan, training, pending.target_schema().as_ref(), buckets)?;
+            let rows = self.as_stored(&plan, training, pending.target_schema().as_ref(), buckets)?;
             self.write_plan(pending, rows)?
         };
         training.tracker.start(&physical);
@@ -90,31 +93,32 @@ impl Session {
         if given.fields().len() != training.spec.columns.len() {
             return Err(Error::new(Blame::Bug, "the rows of a training have other columns than it was told"));
         }
-        let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> = Vec::with_capacity(target.fields().len());
-        for (at, (field, to)) in given.fields().iter().zip(target.fields()).enumerate() {
+        let columns = given.fields().iter().zip(target.fields()).enumerate().map(|(at, (field, to))| {
             let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
             let is_same = same_values(field.data_type(), to.data_type());
-            let expr = if is_same { column } else { Arc::new(CastExpr::new(column, to.data_type().clone(), None)) };
-            columns.push((expr, to.name().clone()));
-        }
-        if let Some(buckets) = buckets {
-            columns.push((self.bucket(&given, buckets)?, BUCKET.to_string()));
-        }
-        Ok(Arc::new(ProjectionExec::try_new(columns, Arc::clone(plan))?))
+            let expr = if is_same { column } else { Arc::new(CastExpr::new(column, to.data_type().clone(), None)) as _ };
+            (expr, to.name().clone())
+        });
+        let columns: Vec<(Arc<dyn PhysicalExpr>, String)> = columns.collect();
+        let renamed: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(columns, Arc::clone(plan))?);
+        let Some(buckets) = buckets else { return Ok(renamed) };
+        let schema = renamed.schema();
+        let columns = schema.fields().iter().enumerate().map(|(at, field)| {
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
+            (column, field.name().clone())
+        });
+        let bucket = (self.bucket(&schema, buckets)?, BUCKET.to_string());
+        Ok(Arc::new(ProjectionExec::try_new(columns.chain([bucket]).collect::<Vec<_>>(), renamed)?))
     }
 
     /// Which bucket a row belongs to.
-    fn bucket(&self, given: &SchemaRef, buckets: &Buckets<'_>) -> Result<Arc<dyn PhysicalExpr>> {
+    fn bucket(&self, columns: &SchemaRef, buckets: &Buckets<'_>) -> Result<Arc<dyn PhysicalExpr>> {
         let state = self.context.state();
         let hash = state.scalar_functions().get("xxhash64").ok_or_else(|| Error::new(Blame::Bug, "there is no function xxhash64"))?;
-        // Names of their own, because those of the plan may be anything.
-        let fields: Vec<Field> =
-            given.fields().iter().enumerate().map(|(at, field)| field.as_ref().clone().with_name(format!("c{at}"))).collect();
-        let schema = DFSchema::try_from(Schema::new(fields))?;
         let count = i64::try_from(buckets.count.max(1)).unwrap_or(i64::MAX);
-        let hash = hash.call(buckets.keys.iter().map(|at| col(format!("c{at}"))).collect());
+        let hash = hash.call(buckets.keys.iter().map(|at| col(columns.field(*at).name())).collect());
         let bucket: Expr = cast((hash % lit(count) + lit(count)) % lit(count), DataType::Int32);
-        Ok(state.create_physical_expr(bucket, &schema)?)
+        Ok(state.create_physical_expr(bucket, &DFSchema::try_from(columns.as_ref().clone())?)?)
     }
 
     async fn scan_stored(&self, table: Arc<dyn TableProvider>, training: &Training<'_>, is_keyed: bool) -> Result<Arc<dyn ExecutionPlan>> {

@@ -1,5 +1,5 @@
 //! A model type for tests: it sums the column `v` in whole numbers, round after round, and counts the distinct values of the column `k`, for which rows with
-//! equal keys have to be in one block.
+//! equal keys have to be in one block; a third layout, by `v`, has to hold the same rows.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
@@ -78,7 +78,7 @@ struct TallyTrainer {
 
 impl Trainer for TallyTrainer {
     fn layouts(&self) -> Vec<Layout> {
-        vec![Layout::Any, Layout::By(vec![0])]
+        vec![Layout::Any, Layout::By(vec![0]), Layout::By(vec![1])]
     }
 
     fn bytes_per_row(&self) -> usize {
@@ -86,7 +86,7 @@ impl Trainer for TallyTrainer {
     }
 
     fn passes(&self) -> u32 {
-        self.rounds * 2
+        self.rounds * 3
     }
 
     fn collector(&self) -> Box<dyn Collector> {
@@ -120,6 +120,10 @@ impl Trainer for TallyTrainer {
             rows = totals.0;
             sums.push(totals.1);
             distinct.push(total(&passes.run(1, &request)?)?.2);
+            let others = total(&passes.run(2, &request)?)?;
+            if (others.0, others.1) != (totals.0, totals.1) {
+                return Err(ModelError::bug(format!("the layouts hold {} and {} rows", totals.0, others.0)));
+            }
             let iteration =
                 Iteration { training_run: 0, iteration: round, loss: Some(totals.1 as f64), duration_ms: 0.0, clusters: Vec::new() };
             observer.iteration(&iteration);

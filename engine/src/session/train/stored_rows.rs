@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::prelude::col;
 use orrery_lakehouse::Relation;
@@ -65,9 +66,11 @@ impl Session {
         table: &mut ScratchTable,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let lost = || Error::new(Blame::Bug, "the rows of a training are not where they were written");
+        // It may have run before, and a scan that is run again goes on where it was.
+        let plan = reset_plan_states(Arc::clone(plan))?;
         let physical = {
             let pending = table.pending()?.as_ref().ok_or_else(lost)?;
-            let rows = self.as_stored(plan, training, pending.target_schema().as_ref(), buckets)?;
+            let rows = self.as_stored(&plan, training, pending.target_schema().as_ref(), buckets)?;
             self.write_plan(pending, rows)?
         };
         training.tracker.start(&physical);

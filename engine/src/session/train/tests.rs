@@ -227,7 +227,7 @@ async fn tells_how_it_would_run() {
     let whole = plan(&session, "SELECT k, v FROM t").await;
     let planned = session.plan_training(&whole, &spec("explain", &[("rounds", 5)])).await.unwrap();
     let TrainingPlan { rows, bytes_read, block_bytes, passes, tasks, is_distributed, .. } = planned;
-    assert_eq!((rows, block_bytes, passes, tasks, is_distributed), (Some(200_000), Some(3_200_000), 10, 1, false));
+    assert_eq!((rows, block_bytes, passes, tasks, is_distributed), (Some(200_000), Some(3_200_000), 15, 1, false));
     assert!(bytes_read > 10_000);
     run(&session, "SET orrery.training = 'distributed'").await;
     let planned = session.plan_training(&whole, &spec("explain", &[])).await.unwrap();

@@ -271,12 +271,12 @@ fn robust() -> Documentation {
 fn imputer() -> Documentation {
     Documentation::builder(
         PREPARATION,
-        format!("Returns x, or where it is NULL the mean, the median or the most frequent value (of several, the least). Numbers become DOUBLE. {OVER}"),
+        format!("Returns x, or where it is NULL the mean, the median or the most frequent value (of several, the least). The mean and the median are DOUBLE. {OVER}"),
         "ML.IMPUTER(x, strategy) OVER ()",
     )
     .with_sql_example(
         "```sql\n> SELECT x, ML.IMPUTER(x, 'mean') OVER () AS mean, ML.IMPUTER(x, 'median') OVER () AS median, ML.IMPUTER(x, 'most_frequent') OVER () AS most FROM (VALUES (1), (1), (4), (NULL)) AS t(x) ORDER BY x;\n\
-         +---+------+--------+------+\n| x | mean | median | most |\n+---+------+--------+------+\n| 1 | 1.0  | 1.0    | 1.0  |\n| 1 | 1.0  | 1.0    | 1.0  |\n| 4 | 4.0  | 4.0    | 4.0  |\n|   | 2.0  | 1.0    | 1.0  |\n+---+------+--------+------+\n```",
+         +---+------+--------+------+\n| x | mean | median | most |\n+---+------+--------+------+\n| 1 | 1.0  | 1.0    | 1    |\n| 1 | 1.0  | 1.0    | 1    |\n| 4 | 4.0  | 4.0    | 4    |\n|   | 2.0  | 1.0    | 1    |\n+---+------+--------+------+\n```",
     )
     .with_argument("x", "Numbers; for 'most_frequent' values of any type.")
     .with_argument("strategy", "'mean', 'median' or 'most_frequent'; a literal.")

@@ -15,11 +15,14 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/black_friday");
 
+/// How often somebody bought, for how much, and which products.
+type Customer = (i64, f64, HashSet<String>);
+
 /// Frequency, monetary, average and distinct products of each customer.
 fn customers() -> Option<RecordBatch> {
     let file = std::fs::File::open(Path::new(FOLDER).join("train.parquet")).ok()?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
-    let mut customers: BTreeMap<i64, (i64, f64, HashSet<String>)> = BTreeMap::new();
+    let mut customers: BTreeMap<i64, Customer> = BTreeMap::new();
     for batch in reader {
         let batch = batch.unwrap();
         let text = |name: &str| cast(batch.column_by_name(name).unwrap(), &DataType::Utf8).unwrap();
@@ -33,8 +36,7 @@ fn customers() -> Option<RecordBatch> {
             customer.2.insert(products.as_string::<i32>().value(row).to_string());
         }
     }
-    let numbers =
-        |f: &dyn Fn(&(i64, f64, HashSet<String>)) -> f64| Arc::new(Float64Array::from_iter_values(customers.values().map(f))) as ArrayRef;
+    let numbers = |f: &dyn Fn(&Customer) -> f64| Arc::new(Float64Array::from_iter_values(customers.values().map(f))) as ArrayRef;
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("frequency", Arc::new(Int64Array::from_iter_values(customers.values().map(|c| c.0)))),
         ("monetary", numbers(&|c| c.1)),

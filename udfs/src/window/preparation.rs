@@ -346,8 +346,8 @@ fn winsorize() -> Documentation {
         "winsorize(x, low, high) OVER ()",
     )
     .with_sql_example(
-        "```sql\n> SELECT x, winsorize(x, 0.0, 0.95) OVER () AS w FROM (VALUES (1), (2), (3), (4), (100)) AS t(x) ORDER BY x;\n\
-         +-----+------+\n| x   | w    |\n+-----+------+\n| 1   | 1.0  |\n| 2   | 2.0  |\n| 3   | 3.0  |\n| 4   | 4.0  |\n| 100 | 80.8 |\n+-----+------+\n```",
+        "```sql\n> SELECT x, winsorize(x, 0.0, 0.75) OVER () AS w FROM (VALUES (1), (2), (3), (4), (100)) AS t(x) ORDER BY x;\n\
+         +-----+-----+\n| x   | w   |\n+-----+-----+\n| 1   | 1.0 |\n| 2   | 2.0 |\n| 3   | 3.0 |\n| 4   | 4.0 |\n| 100 | 4.0 |\n+-----+-----+\n```",
     )
     .with_argument("x", "Numbers.")
     .with_argument("low, high", "Literal fractions from 0 to 1; 0 and 1 cap nothing. Percentiles are those of exact_quantiles.")

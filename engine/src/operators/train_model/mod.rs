@@ -69,7 +69,15 @@ struct Instructions {
 /// What the task's payload says.
 #[derive(Serialize, Deserialize)]
 enum Outcome {
-    Trained { file: Vec<u8>, rows: u64, iterations: Vec<Iteration>, metrics: BTreeMap<String, f64>, trials: Vec<Trial> },
+    /// The tensors of the file; what else is in it is in `metadata`.
+    Trained {
+        file: Vec<u8>,
+        metadata: Vec<(String, ExactJson)>,
+        rows: u64,
+        iterations: Vec<Iteration>,
+        metrics: BTreeMap<String, f64>,
+        trials: Vec<Trial>,
+    },
     DoesNotFit(u64),
 }
 

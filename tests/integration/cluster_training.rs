@@ -6,22 +6,32 @@ use std::time::Duration;
 use super::cluster::{Cluster, Options};
 use super::orrery::{finished, rows, sql};
 
-const POINTS: &str = "CREATE TABLE points AS
-    SELECT value AS id,
-           sin(value * 0.7) * 10 + CASE value % 5 WHEN 0 THEN 40 WHEN 1 THEN -30 ELSE value % 7 END AS x,
-           cos(value * 1.3) * 5 + CASE value % 3 WHEN 0 THEN 25 ELSE 0 END AS y,
-           CAST(value % 1000 AS DOUBLE) / 7 AS z
-    FROM generate_series(1, 60000)";
+/// Statements that make the table `points` of six files.
+fn points() -> Vec<String> {
+    let rows = |from: u32| {
+        format!(
+            "SELECT value AS id,
+                    sin(value * 0.7) * 10 + CASE value % 5 WHEN 0 THEN 40 WHEN 1 THEN -30 ELSE value % 7 END AS x,
+                    cos(value * 1.3) * 5 + CASE value % 3 WHEN 0 THEN 25 ELSE 0 END AS y,
+                    CAST(value * 7919 % 1000 AS DOUBLE) / 7 AS z
+             FROM generate_series({from}, {})",
+            from + 19_999
+        )
+    };
+    let first = format!("CREATE TABLE points AS {}", rows(1));
+    std::iter::once(first).chain((1..6).map(|file| format!("INSERT INTO points {}", rows(1 + file * 20_000)))).collect()
+}
 
 /// The statement that trains the model `name`; `more` are options.
 fn create_model(name: &str, more: &str) -> String {
     format!(
-        "CREATE MODEL {name} OPTIONS (model_type = 'kmeans', num_clusters = 8, seed = 42, tol = 0.0, {more})
+        "CREATE MODEL {name} OPTIONS (model_type = 'kmeans', num_clusters = 40, seed = 42, tol = 0.0, {more})
          AS SELECT x, y, z FROM points WHERE id % 11 <> 0"
     )
 }
 
-const MANY_ITERATIONS: &str = "max_iterations = 40, n_init = 6";
+/// Options of a training that takes long enough for somebody to be killed meanwhile.
+const LONG: &str = "max_iterations = 100, n_init = 12";
 
 /// The checksum of the newest version of a model in the warehouse of `dir`, and in how many tasks it was trained.
 fn trained(dir: &Path, name: &str) -> (String, u32) {
@@ -33,8 +43,8 @@ fn trained(dir: &Path, name: &str) -> (String, u32) {
 
 /// What one process makes of the statement.
 fn embedded(dir: &Path, more: &str) -> String {
-    for statement in [POINTS.to_string(), create_model("alone", more)] {
-        let ran = sql(dir, &statement);
+    for statement in points().iter().chain([&create_model("alone", more)]) {
+        let ran = sql(dir, statement);
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     }
     trained(dir, "alone").0
@@ -47,7 +57,7 @@ fn one_task_and_many_give_the_bytes_of_one_process() {
     for options in [Options::of(1), Options::of(1).small_plans_whole(), Options::of(3)] {
         let home = tempfile::tempdir_in(dir.path()).unwrap();
         let cluster = Cluster::start(home.path(), options);
-        cluster.sql(POINTS);
+        cluster.sql(&points().join(";\n"));
         for place in ["one_task", "distributed"] {
             cluster.sql(&format!("SET orrery.training = '{place}'; {}", create_model(place, "max_iterations = 5")));
             let (checksum, tasks) = trained(home.path(), place);
@@ -60,17 +70,19 @@ fn one_task_and_many_give_the_bytes_of_one_process() {
 #[test]
 fn an_executor_killed_during_training_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let expected = embedded(dir.path(), MANY_ITERATIONS);
+    let expected = embedded(dir.path(), LONG);
     for place in ["one_task", "distributed"] {
         let home = tempfile::tempdir_in(dir.path()).unwrap();
         let mut cluster = Cluster::start(home.path(), Options::of(3));
-        cluster.sql(POINTS);
+        cluster.sql(&points().join(";\n"));
         let script = home.path().join("train.sql");
-        std::fs::write(&script, format!("SET orrery.training = '{place}'; {}", create_model("killed", MANY_ITERATIONS))).unwrap();
+        std::fs::write(&script, format!("SET orrery.training = '{place}'; {}", create_model("killed", LONG))).unwrap();
         let mut client = cluster.client_in_background(&["submit", "--quiet", script.to_str().unwrap()]);
-        std::thread::sleep(Duration::from_millis(700));
-        assert!(client.try_wait().unwrap().is_none(), "it was over before anybody could be killed");
-        cluster.executors[0].kill();
+        for victim in [0, 1] {
+            std::thread::sleep(Duration::from_millis(1500));
+            assert!(client.try_wait().unwrap().is_none(), "{place}: it was over before anybody could be killed");
+            cluster.executors[victim].kill();
+        }
         let said = finished(client.wait_with_output().unwrap());
         assert_eq!(said.code, Some(0), "{place}: {}\n{}", said.stderr, cluster.logs());
         assert_eq!(trained(home.path(), "killed").0, expected, "{place}");
@@ -81,7 +93,7 @@ fn an_executor_killed_during_training_changes_nothing() {
 fn a_cancelled_training_leaves_no_model() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(dir.path(), Options::of(1));
-    cluster.sql(POINTS);
+    cluster.sql(&points().join(";\n"));
     let script = dir.path().join("train.sql");
     std::fs::write(&script, create_model("given_up", "max_iterations = 1000000, n_init = 1000")).unwrap();
     let client = cluster.client_in_background(&["submit", script.to_str().unwrap()]);

@@ -8,6 +8,7 @@
 //! Where the rows do not fit the memory of a task they stay in files, and [`pass::TrainingPassExec`] runs each pass over them as a plan of its own.
 
 mod columns;
+mod exact_json;
 mod gather;
 pub(crate) mod one_partition;
 pub(crate) mod pass;
@@ -39,6 +40,7 @@ use crate::models::live::{self, LiveTraining};
 use crate::models::training_spec::TrainingSpec;
 use crate::{Blame, Error};
 use columns::TrainingColumns;
+use exact_json::ExactJson;
 use gather::{Gathered, Rows};
 pub use pass::rows_of_pass;
 use trainer::Watch;
@@ -67,7 +69,15 @@ struct Instructions {
 /// What the task's payload says.
 #[derive(Serialize, Deserialize)]
 enum Outcome {
-    Trained { file: Vec<u8>, rows: u64, iterations: Vec<Iteration>, metrics: BTreeMap<String, f64>, trials: Vec<Trial> },
+    /// The tensors of the file; what else is in it is in `metadata`.
+    Trained {
+        file: Vec<u8>,
+        metadata: Vec<(String, ExactJson)>,
+        rows: u64,
+        iterations: Vec<Iteration>,
+        metrics: BTreeMap<String, f64>,
+        trials: Vec<Trial>,
+    },
     DoesNotFit(u64),
 }
 
@@ -111,8 +121,9 @@ impl TrainModelExec {
         let (Some(bytes), true) = (payloads.pop(), payloads.is_empty()) else { return Err(bug("there is not exactly one".to_string())) };
         match postcard::from_bytes(&bytes).map_err(|error| bug(error.to_string()))? {
             Outcome::DoesNotFit(bytes) => Ok(InOneTask::DoesNotFit(bytes)),
-            Outcome::Trained { file, rows, iterations, metrics, trials } => {
-                let file = ModelFile::from_bytes(&file)?;
+            Outcome::Trained { file, metadata, rows, iterations, metrics, trials } => {
+                let mut file = ModelFile::from_bytes(&file)?;
+                file.metadata = metadata.into_iter().map(|(name, value)| (name, value.into())).collect();
                 Ok(InOneTask::Trained(Box::new(Trained { file, rows, iterations, metrics, trials })))
             }
         }
@@ -223,9 +234,10 @@ fn fit(trainer: &dyn Trainer, rows: Rows, threads: usize, watch: &Watch) -> Resu
     let Rows { collected, reservations } = rows;
     let trained = on_threads(threads, || train_in_memory(trainer, collected, watch))?.map_err(trainer::failed)?;
     drop(reservations);
-    let file = trained.file.to_bytes().map_err(trainer::failed)?;
-    let Trained { rows, iterations, metrics, trials, .. } = trained;
-    Ok(Outcome::Trained { file, rows, iterations, metrics, trials })
+    let Trained { mut file, rows, iterations, metrics, trials } = trained;
+    let metadata = std::mem::take(&mut file.metadata).into_iter().map(|(name, value)| (name, value.into())).collect();
+    let file = file.to_bytes().map_err(trainer::failed)?;
+    Ok(Outcome::Trained { file, metadata, rows, iterations, metrics, trials })
 }
 
 /// Runs work whose parallel loops use so many threads, and no more than there are cores.

@@ -132,6 +132,8 @@ impl Trainer for TallyTrainer {
         let mut file = ModelFile::new(NAME);
         file.put_i64("sums", &[sums.len()], &sums);
         file.put_i64("distinct", &[distinct.len()], &distinct);
+        // A number that reading as JSON turns into its neighbour.
+        file.set("number", 0.999_999_999_999_354_1)?;
         let metrics = BTreeMap::from([("rows".to_string(), rows as f64)]);
         Ok(Trained { file, rows: rows.unsigned_abs(), iterations, metrics, trials: Vec::new() })
     }

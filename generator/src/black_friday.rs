@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Builder, RecordBatch, StringBuilder};
-use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::error::Error;
 use crate::options::Summary;
@@ -82,13 +81,8 @@ fn rows(sales: u64, seed: u64) -> Result<RecordBatch, Error> {
     columns.finish()
 }
 
-/// About normal, with mean 0 and deviation 1, from additions only.
-fn normal(stream: &mut Stream) -> f64 {
-    (0..12).map(|_| stream.unit()).sum::<f64>() - 6.0
-}
-
 fn tastes(stream: &mut Stream) -> [f64; TASTES] {
-    std::array::from_fn(|_| normal(stream))
+    std::array::from_fn(|_| stream.normal())
 }
 
 fn pick<T: Copy>(stream: &mut Stream, weighted: &[(T, u32)]) -> T {
@@ -162,29 +156,27 @@ impl Columns {
             column.append_option(category);
         }
         let liking: f64 = customer.tastes.iter().zip(product.tastes).map(|(one, other)| one * other).sum();
-        let amount = product.base_amount * (1.0 + 0.12 * liking + 0.15 * normal(stream));
+        let amount = product.base_amount * (1.0 + 0.12 * liking + 0.15 * stream.normal());
         self.purchase.append_value(amount.clamp(12.0, 23_961.0) as i64);
     }
 
     fn finish(mut self) -> Result<RecordBatch, Error> {
         let [mut first, mut second, mut third] = self.categories;
-        let columns: Vec<(&str, DataType, ArrayRef)> = vec![
-            ("User_ID", DataType::Int64, Arc::new(self.user_id.finish())),
-            ("Product_ID", DataType::Utf8, Arc::new(self.product_id.finish())),
-            ("Gender", DataType::Utf8, Arc::new(self.gender.finish())),
-            ("Age", DataType::Utf8, Arc::new(self.age.finish())),
-            ("Occupation", DataType::Int64, Arc::new(self.occupation.finish())),
-            ("City_Category", DataType::Utf8, Arc::new(self.city.finish())),
-            ("Stay_In_Current_City_Years", DataType::Utf8, Arc::new(self.years_in_city.finish())),
-            ("Marital_Status", DataType::Int64, Arc::new(self.married.finish())),
-            ("Product_Category_1", DataType::Int64, Arc::new(first.finish())),
-            ("Product_Category_2", DataType::Int64, Arc::new(second.finish())),
-            ("Product_Category_3", DataType::Int64, Arc::new(third.finish())),
-            ("Purchase", DataType::Int64, Arc::new(self.purchase.finish())),
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("User_ID", Arc::new(self.user_id.finish())),
+            ("Product_ID", Arc::new(self.product_id.finish())),
+            ("Gender", Arc::new(self.gender.finish())),
+            ("Age", Arc::new(self.age.finish())),
+            ("Occupation", Arc::new(self.occupation.finish())),
+            ("City_Category", Arc::new(self.city.finish())),
+            ("Stay_In_Current_City_Years", Arc::new(self.years_in_city.finish())),
+            ("Marital_Status", Arc::new(self.married.finish())),
+            ("Product_Category_1", Arc::new(first.finish())),
+            ("Product_Category_2", Arc::new(second.finish())),
+            ("Product_Category_3", Arc::new(third.finish())),
+            ("Purchase", Arc::new(self.purchase.finish())),
         ];
-        let schema = Schema::new(columns.iter().map(|(name, data_type, _)| Field::new(*name, data_type.clone(), true)).collect::<Vec<_>>());
-        let arrays = columns.into_iter().map(|(_, _, array)| array).collect();
-        RecordBatch::try_new(Arc::new(schema), arrays).map_err(|error| Error::Internal(error.to_string()))
+        table::rows_of(columns)
     }
 }
 

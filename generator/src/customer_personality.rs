@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Builder, RecordBatch, StringBuilder};
-use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::error::Error;
 use crate::options::Summary;
@@ -63,10 +62,6 @@ pub fn generate_customer_personality(options: &TableOptions) -> Result<Summary, 
     table::write(options, "customer_personality", &rows(options.rows, options.seed)?)
 }
 
-fn normal(stream: &mut Stream) -> f64 {
-    (0..12).map(|_| stream.unit()).sum::<f64>() - 6.0
-}
-
 fn count(value: f64) -> i64 {
     value.max(0.0) as i64
 }
@@ -103,14 +98,14 @@ impl Columns {
                 found
             })
             .unwrap_or(&GROUPS[0]);
-        let income = (group.income * (1.0 + 0.15 * normal(stream))).max(1_730.0);
-        let spent = (income * group.spending * (1.0 + 0.35 * normal(stream))).max(5.0);
+        let income = (group.income * (1.0 + 0.15 * stream.normal())).max(1_730.0);
+        let spent = (income * group.spending * (1.0 + 0.35 * stream.normal())).max(5.0);
         let children =
             i64::from(stream.below(100) < group.children_percent.min(100)) + i64::from(stream.below(100) + 100 < group.children_percent);
         let kids = if children > 0 { i64::from(stream.below(children as u32 + 1)) } else { 0 };
         // A few are from another century, and one income is a typing error.
         let year_birth =
-            if stream.chance(1) { 1893 + i64::from(stream.below(8)) } else { count(1969.0 + 11.5 * normal(stream)).clamp(1940, 1996) };
+            if stream.chance(1) { 1893 + i64::from(stream.below(8)) } else { count(1969.0 + 11.5 * stream.normal()).clamp(1940, 1996) };
         self.id.append_value(number as i64 * 5 + 1 + i64::from(stream.below(5)));
         self.year_birth.append_value(year_birth);
         self.education.append_value(EDUCATION[[0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 4][stream.below(11) as usize]]);
@@ -124,13 +119,13 @@ impl Columns {
         let day = stream.below(700);
         let (year, month, day) = (2012 + (day + 210) / 365, 1 + (day / 30 + 7) % 12, 1 + day % 28);
         self.customer_since.append_value(format!("{day:02}-{month:02}-{year}"));
-        let share = |stream: &mut Stream, part: f64| count(spent * part * (1.0 + 0.4 * normal(stream)));
+        let share = |stream: &mut Stream, part: f64| count(spent * part * (1.0 + 0.4 * stream.normal()));
         let wines = share(stream, 0.5);
         let mut numbers = vec![i64::from(stream.below(100)), wines];
         numbers.extend([0.043, 0.27, 0.062, 0.045, 0.073].map(|part| share(stream, part)));
-        let visits = count(8.5 - income / 14_000.0 + 1.5 * normal(stream));
+        let visits = count(8.5 - income / 14_000.0 + 1.5 * stream.normal());
         let purchases = [2.3 + children as f64 - income / 60_000.0, 1.5 + spent / 250.0, spent / 220.0, 2.6 + spent / 190.0];
-        numbers.extend(purchases.map(|mean| count(mean + 1.1 * normal(stream))));
+        numbers.extend(purchases.map(|mean| count(mean + 1.1 * stream.normal())));
         numbers.push(visits);
         for _ in 0..5 {
             numbers.push(i64::from(stream.chance(group.accepts)));
@@ -142,22 +137,20 @@ impl Columns {
     }
 
     fn finish(mut self) -> Result<RecordBatch, Error> {
-        let mut columns: Vec<(&str, DataType, ArrayRef)> = vec![
-            ("ID", DataType::Int64, Arc::new(self.id.finish())),
-            ("Year_Birth", DataType::Int64, Arc::new(self.year_birth.finish())),
-            ("Education", DataType::Utf8, Arc::new(self.education.finish())),
-            ("Marital_Status", DataType::Utf8, Arc::new(self.marital_status.finish())),
-            ("Income", DataType::Int64, Arc::new(self.income.finish())),
-            ("Kidhome", DataType::Int64, Arc::new(self.kidhome.finish())),
-            ("Teenhome", DataType::Int64, Arc::new(self.teenhome.finish())),
-            ("Dt_Customer", DataType::Utf8, Arc::new(self.customer_since.finish())),
+        let mut columns: Vec<(&str, ArrayRef)> = vec![
+            ("ID", Arc::new(self.id.finish())),
+            ("Year_Birth", Arc::new(self.year_birth.finish())),
+            ("Education", Arc::new(self.education.finish())),
+            ("Marital_Status", Arc::new(self.marital_status.finish())),
+            ("Income", Arc::new(self.income.finish())),
+            ("Kidhome", Arc::new(self.kidhome.finish())),
+            ("Teenhome", Arc::new(self.teenhome.finish())),
+            ("Dt_Customer", Arc::new(self.customer_since.finish())),
         ];
         for (name, mut column) in NUMBERS.into_iter().zip(self.numbers) {
-            columns.push((name, DataType::Int64, Arc::new(column.finish())));
+            columns.push((name, Arc::new(column.finish())));
         }
-        let schema = Schema::new(columns.iter().map(|(name, data_type, _)| Field::new(*name, data_type.clone(), true)).collect::<Vec<_>>());
-        let arrays = columns.into_iter().map(|(_, _, array)| array).collect();
-        RecordBatch::try_new(Arc::new(schema), arrays).map_err(|error| Error::Internal(error.to_string()))
+        table::rows_of(columns)
     }
 }
 

@@ -55,6 +55,11 @@ impl Stream {
         unit(self.long())
     }
 
+    /// About normal, with mean 0 and deviation 1, from additions only.
+    pub fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
+    }
+
     /// A number in 0..`bound`; 0 for an empty range.
     pub fn below(&mut self, bound: u32) -> u32 {
         scaled(self.word(), bound)

@@ -3,9 +3,11 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::csv::WriterBuilder;
+use arrow::datatypes::{Field, Schema};
 use flate2::{Compression, GzBuilder};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
@@ -44,6 +46,13 @@ impl TableOptions {
         }
         Err(Error::Options(format!("the number of rows must be between 1 and {MAXIMUM_ROWS}, not {}", self.rows)))
     }
+}
+
+/// The rows of named columns, all of which may hold nulls.
+pub(crate) fn rows_of(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, Error> {
+    let fields = columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect::<Vec<_>>();
+    let arrays = columns.into_iter().map(|(_, array)| array).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|error| Error::Internal(error.to_string()))
 }
 
 /// Writes a table to `<out>/<name>.<format>`: under another name first, so that a file of this name is always complete.

@@ -215,11 +215,6 @@ pub trait Model: Send + Sync {
         wanted.iter().map(column).collect()
     }
 
-    /// Whether `ML.PREDICT` passes the rows' own columns through; where not, it does so with `keep_original_columns` only.
-    fn keeps_inputs(&self) -> bool {
-        true
-    }
-
     /// The columns that `ML.DETECT_ANOMALIES` adds; empty where the model type has no such notion. A row is anomalous when its score is greater than
     /// [`Model::anomaly_threshold`].
     fn anomaly_fields(&self) -> Vec<Field> {

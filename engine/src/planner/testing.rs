@@ -67,8 +67,18 @@ pub(crate) async fn hinted(context: &SessionContext, sql: &str) -> Result<(Logic
 }
 
 /// The rows of a plan as sorted lines.
-pub(crate) async fn lines_of_plan(context: &SessionContext, plan: &LogicalPlan) -> Result<Vec<String>> {
+async fn lines_of_plan(context: &SessionContext, plan: &LogicalPlan) -> Result<Vec<String>> {
     lines_of(context.execute_logical_plan(plan.clone()).await?).await
+}
+
+/// Runs a hinted query with its hint and without, asserts that the rows are the same, and gives the plan of the hinted one.
+pub(crate) async fn same_without_hint(context: &SessionContext, sql: &str) -> Result<String> {
+    let (plan, _) = hinted(context, sql).await?;
+    let (plain, _) = hinted(context, &sql.replace("/*+", "/*")).await?;
+    let (rows, expected) = (lines_of_plan(context, &plan).await?, lines_of_plan(context, &plain).await?);
+    assert!(!expected.is_empty(), "{sql} has no rows, which proves nothing");
+    assert_eq!(rows, expected, "{sql}");
+    Ok(plan.display_indent().to_string())
 }
 
 /// The rows of a query as sorted lines.

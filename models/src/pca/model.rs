@@ -204,10 +204,6 @@ impl Model for PcaModel {
         Ok(wanted.iter().map(|at| self.project(&tiles, *at)).collect())
     }
 
-    fn keeps_inputs(&self) -> bool {
-        false
-    }
-
     fn anomaly_fields(&self) -> Vec<Field> {
         vec![Field::new("mean_squared_error", DataType::Float64, false)]
     }

@@ -5,6 +5,7 @@ use std::any::TypeId;
 
 use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -14,6 +15,36 @@ use super::window_tables::parse_table_argument;
 /// sqlparser's generic dialect with `VERSION AS OF` and `TIMESTAMP AS OF`.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct OrreryDialect;
+
+/// Words of clauses that are seldom used, and often the names of columns.
+const CLAUSE_WORDS: &[Keyword] = &[
+    Keyword::ANALYZE,
+    Keyword::CLUSTER,
+    Keyword::DISTRIBUTE,
+    Keyword::END,
+    Keyword::EXCLUDE,
+    Keyword::EXPLAIN,
+    Keyword::MINUS,
+    Keyword::OFFSET,
+    Keyword::RETURNING,
+    Keyword::SORT,
+    Keyword::TOP,
+    Keyword::VALUES,
+    Keyword::VIEW,
+];
+
+/// What stands behind a column, and behind none of the words of a clause.
+fn follows_column(token: &Token) -> bool {
+    use Token as T;
+    match token {
+        T::Comma | T::RParen | T::EOF | T::Period | T::DoubleColon | T::StringConcat | T::Plus | T::Minus | T::Mul | T::Div | T::Mod => {
+            true
+        }
+        T::Eq | T::Neq | T::Lt | T::LtEq | T::Gt | T::GtEq => true,
+        Token::Word(word) => word.keyword == Keyword::FROM || word.keyword == Keyword::AS,
+        _ => false,
+    }
+}
 
 macro_rules! like_generic {
     ($($name:ident),* $(,)?) => {
@@ -47,6 +78,12 @@ impl Dialect for OrreryDialect {
     /// `TABLE t PARTITION BY k` in `SESSION(TABLE t PARTITION BY k, …)`, `MODEL m@alias` and `TABLE t` in `ML.PREDICT(MODEL m@alias, TABLE t)`.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         parse_table_argument(parser).or_else(|| model_names::parse_argument(parser))
+    }
+
+    /// Words that begin a clause somewhere, such as `offset` and `cluster`, are columns and their names where no clause can follow them.
+    fn is_column_alias(&self, keyword: &Keyword, parser: &mut Parser) -> bool {
+        GenericDialect.is_column_alias(keyword, parser)
+            || (CLAUSE_WORDS.contains(keyword) && follows_column(&parser.peek_token_ref().token))
     }
 
     fn supports_table_versioning(&self) -> bool {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Passes the tests: sets up the Python packages that read our tables back (deltalake, duckdb), then runs every test of the workspace.
+# Passes the tests: sets up the Python packages that read our tables back (deltalake, duckdb) and score our models (onnxruntime), then runs every test of the workspace.
 # Arguments go to the test runner. Needs Rust, a C compiler and python3 with venv; uses cargo-nextest where it is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -95,7 +95,7 @@ fn main() -> Anything<()> {
     model.recommend_range(Side::Users, 0, usize::MAX, 10, true)?;
     let unseen_ms = ms(begin);
     let begin = Instant::now();
-    let errors = measure(model.clone().evaluation(&columns)?.as_ref(), &held_out)?;
+    let errors = measure(model.clone().evaluation(&columns, &Options::default())?.as_ref(), &held_out)?;
     let evaluate_ms = ms(begin);
     let ranking = measure(&RankingEvaluation::new(model.clone(), &columns, 0.0, 10)?, &held_out)?;
     println!(

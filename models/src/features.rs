@@ -13,6 +13,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 
 use crate::simd::{Kernel, widest};
+use crate::type_names::sql_type_name;
 use crate::{InputColumn, ModelError, Result};
 
 /// Rows of a full tile.
@@ -127,7 +128,7 @@ fn kind(column: &InputColumn) -> Result<FeatureKind> {
         DataType::FixedSizeList(item, length) if is_number(item.data_type()) => Ok(FeatureKind::List(Some(*length as usize))),
         DataType::List(item) | DataType::LargeList(item) if indexed_fields(item).is_some() => Ok(FeatureKind::Indexed),
         other => {
-            let error = ModelError::column(&column.name, format!("it is {other}, but a feature has to be a number"));
+            let error = ModelError::column(&column.name, format!("it is {}, but a feature has to be a number", sql_type_name(other)));
             Err(match other {
                 DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(_, _) => error.hint(format!(
                     "encode it in TRANSFORM with ML.ONE_HOT_ENCODER({0}) OVER () or ML.LABEL_ENCODER({0}) OVER (), CAST it, or leave it out",
@@ -305,7 +306,7 @@ fn lists<'a>(column: &FeatureColumn, array: &'a ArrayRef) -> Result<(Vec<usize>,
             let length = *length as usize;
             Ok(((0..=array.len()).map(|i| i * length).collect(), array.as_fixed_size_list().values()))
         }
-        other => Err(ModelError::column(&column.name, format!("it is {other}, not a list"))),
+        other => Err(ModelError::column(&column.name, format!("it is {}, not a list", sql_type_name(other)))),
     }
 }
 

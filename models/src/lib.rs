@@ -8,10 +8,12 @@
 
 pub mod error;
 pub mod exact_sum;
+pub mod feature_statistics;
 pub mod features;
 pub mod keyed_random;
 pub mod kmeans;
 pub mod matrix_factorization;
+mod medians;
 pub mod model_file;
 pub mod model_type;
 pub mod observer;
@@ -19,6 +21,8 @@ pub mod onnx;
 pub mod options;
 pub mod pca;
 pub mod simd;
+pub mod transform_only;
+pub mod type_names;
 
 pub use error::{ModelError, Result};
 pub use model_file::ModelFile;
@@ -30,7 +34,7 @@ pub use options::{OptionKind, OptionSpec, OptionValue, Options};
 
 /// Every model type that can be trained, in the order of the documentation.
 pub fn model_types() -> &'static [&'static dyn ModelType] {
-    &[&kmeans::KMeans, &matrix_factorization::MatrixFactorization, &pca::Pca]
+    &[&kmeans::KMeans, &matrix_factorization::MatrixFactorization, &pca::Pca, &transform_only::TransformOnly]
 }
 
 /// The model type of a name as written in `OPTIONS (model_type = '…')`, whatever its case.

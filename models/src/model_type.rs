@@ -54,6 +54,11 @@ pub trait ModelType: Sync {
     /// Its options beside `model_type`.
     fn options(&self) -> &'static [OptionSpec];
 
+    /// Whether there is nothing to it without a `TRANSFORM`.
+    fn needs_transform(&self) -> bool {
+        false
+    }
+
     /// Checks options and columns, and prepares training. Executors call this again with the same arguments.
     ///
     /// # Errors
@@ -95,6 +100,14 @@ pub trait Trainer: Send + Sync {
     /// # Errors
     /// Rows that cannot be trained on (too few, all equal, …), or the training was cancelled.
     fn fit(&self, passes: &mut dyn Passes, observer: &dyn Observer) -> Result<Trained>;
+
+    /// What [`Trainer::fit`] would lead to as far as that is known without rows, so that what uses the model can be planned: a model with the inputs, the
+    /// predictions and the tables of the trained one, its measures and trials by name. The numbers in it mean nothing. What only rows can tell is 1 (the
+    /// length of a list) or as much as it may be (how many components explain a share of the variance).
+    ///
+    /// # Errors
+    /// Options that no rows can satisfy.
+    fn outline(&self) -> Result<Trained>;
 }
 
 /// Gathers rows of one partition.
@@ -195,7 +208,7 @@ pub trait Model: Send + Sync {
     /// The columns that it scores, in their order; rows that are to be scored must have them, by name.
     fn inputs(&self) -> &[InputColumn];
 
-    /// The columns that scoring adds, as `ML.PREDICT` names them.
+    /// The columns that scoring adds, as `ML.PREDICT` names them; none of a model that only prepares.
     fn predicted(&self) -> Vec<Field>;
 
     /// Scores rows: columns as [`Model::inputs`] lists them, in the types given there; the result is as [`Model::predicted`] lists.
@@ -245,11 +258,11 @@ pub trait Model: Send + Sync {
         Ok(None)
     }
 
-    /// How the model is evaluated on rows; `None` where it cannot be. `columns` are those of the rows to evaluate on.
+    /// How the model is evaluated on rows. `columns` are those of the rows to evaluate on, `options` how it is to be done.
     ///
     /// # Errors
-    /// Columns that are missing or of unsuitable types.
-    fn evaluation(self: Arc<Self>, columns: &[InputColumn]) -> Result<Box<dyn Evaluation>>;
+    /// Columns that are missing or of unsuitable types; options that have no meaning for the model; a model that predicts nothing.
+    fn evaluation(self: Arc<Self>, columns: &[InputColumn], options: &Options) -> Result<Box<dyn Evaluation>>;
 
     /// The model as ONNX bytes; `None` where the type has no such form.
     ///

@@ -1,5 +1,7 @@
 //! Writes [ONNX](https://onnx.ai) graphs: the few messages of `onnx.proto` that a model of ours needs, as protocol buffers.
 
+use crate::InputColumn;
+
 /// Version of the file format.
 const IR_VERSION: u64 = 8;
 /// Version of the operators.
@@ -8,6 +10,9 @@ const INT64: u64 = 7;
 const DOUBLE: u64 = 11;
 const ATTRIBUTE_INT: u64 = 2;
 const ATTRIBUTE_INTS: u64 = 7;
+
+/// The constant with the means of [`Graph::features`].
+pub const MEANS: &str = "orrery.means";
 
 /// A graph of operators. Every name is that of a tensor: an input, a constant or what a node computes.
 #[derive(Debug, Default)]
@@ -31,6 +36,19 @@ impl Graph {
     /// Adds an input of any number of rows with `width` numbers each.
     pub fn input(&mut self, name: &str, width: usize) {
         self.inputs.push(value_info(name, DOUBLE, Some(width)));
+    }
+
+    /// Adds an input for each column and puts them beside each other, missing numbers (NaN) as the means of the features; returns the tensor's name.
+    pub fn features(&mut self, columns: &[InputColumn], widths: &[usize], means: &[f64]) -> &'static str {
+        for (column, width) in columns.iter().zip(widths) {
+            self.input(&column.name, *width);
+        }
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        self.node("Concat", &names, "orrery.features", &[Attribute::Int("axis", 1)]);
+        self.constant(MEANS, &[means.len()], means);
+        self.node("IsNaN", &["orrery.features"], "orrery.missing", &[]);
+        self.node("Where", &["orrery.missing", MEANS, "orrery.features"], "orrery.filled", &[]);
+        "orrery.filled"
     }
 
     /// Adds an output: whole numbers, one for each row, or numbers, `width` for each row.

@@ -37,6 +37,8 @@ pub enum OptionKind {
     IntOrRange(i64, i64),
     /// A finite number from the first to the second, both included.
     Float(f64, f64),
+    /// A finite number, or `HPARAM_RANGE` / `HPARAM_CANDIDATES` over numbers, within the bounds.
+    FloatOrRange(f64, f64),
     /// `TRUE` or `FALSE`.
     Bool,
     /// One of these texts, whatever the case.
@@ -75,6 +77,17 @@ impl Options {
             spec.check(value)?;
         }
         Ok(())
+    }
+
+    /// Refuses all options, for what takes none.
+    ///
+    /// # Errors
+    /// The first one; `of` is what has no such option.
+    pub fn refuse(&self, of: &str) -> Result<()> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(ModelError::option(name, format!("it has no meaning for a model of type {of}")).hint("leave it out")),
+        }
     }
 
     /// A whole number; `None` when not given. Call after [`Options::check`].
@@ -126,6 +139,30 @@ impl Options {
     }
 }
 
+impl Options {
+    /// The values to try of [`OptionKind::FloatOrRange`]: one for a plain number, five for a range. `None` when not given.
+    pub fn float_candidates(&self, name: &str) -> Option<Vec<f64>> {
+        match self.0.get(name)? {
+            OptionValue::Range(low, high) if *low > 0.0 => {
+                // In equal ratios; roots are the same to the bit on every machine.
+                let middle = (low * high).sqrt();
+                Some(vec![*low, (low * middle).sqrt(), middle, (middle * high).sqrt(), *high])
+            }
+            OptionValue::Range(low, high) => Some((0..5).map(|step| low + (high - low) * f64::from(step) / 4.0).collect()),
+            OptionValue::Candidates(values) => Some(values.iter().filter_map(as_float).collect()),
+            value => as_float(value).map(|value| vec![value]),
+        }
+    }
+}
+
+fn as_float(value: &OptionValue) -> Option<f64> {
+    match value {
+        OptionValue::Int(value) => Some(*value as f64),
+        OptionValue::Float(value) => Some(*value),
+        _ => None,
+    }
+}
+
 fn as_int(value: &OptionValue) -> Option<i64> {
     match value {
         OptionValue::Int(value) => Some(*value),
@@ -152,8 +189,14 @@ impl OptionSpec {
             (OptionKind::IntOrRange(low, high), OptionValue::Candidates(values)) => {
                 !values.is_empty() && values.iter().all(|value| as_int(value).is_some_and(|value| (low..=high).contains(&value)))
             }
-            (OptionKind::Float(low, high), OptionValue::Float(value)) => (low..=high).contains(value),
-            (OptionKind::Float(low, high), OptionValue::Int(value)) => (low..=high).contains(&(*value as f64)),
+            (OptionKind::Float(low, high) | OptionKind::FloatOrRange(low, high), OptionValue::Float(value)) => (low..=high).contains(value),
+            (OptionKind::Float(low, high) | OptionKind::FloatOrRange(low, high), OptionValue::Int(value)) => {
+                (low..=high).contains(&(*value as f64))
+            }
+            (OptionKind::FloatOrRange(low, high), OptionValue::Range(from, to)) => from <= to && *from >= low && *to <= high,
+            (OptionKind::FloatOrRange(low, high), OptionValue::Candidates(values)) => {
+                !values.is_empty() && values.iter().all(|value| as_float(value).is_some_and(|value| (low..=high).contains(&value)))
+            }
             (OptionKind::Bool, OptionValue::Bool(_)) | (OptionKind::Text, OptionValue::Text(_)) => true,
             (OptionKind::Choice(choices), OptionValue::Text(text)) => choices.iter().any(|choice| choice.eq_ignore_ascii_case(text)),
             (OptionKind::TextList, OptionValue::List(values)) => values.iter().all(|value| matches!(value, OptionValue::Text(_))),
@@ -192,6 +235,11 @@ impl std::fmt::Display for OptionKind {
                 range(low.to_string(), high.to_string(), *high == i64::MAX)
             ),
             Self::Float(low, high) => write!(f, "a number{}", range(format!("{low}"), format!("{high}"), *high >= f64::MAX)),
+            Self::FloatOrRange(low, high) => write!(
+                f,
+                "a number{}, HPARAM_RANGE(low, high) or HPARAM_CANDIDATES([…])",
+                range(format!("{low}"), format!("{high}"), *high >= f64::MAX)
+            ),
             Self::Bool => f.write_str("TRUE or FALSE"),
             Self::Choice(choices) => {
                 write!(f, "one of {}", choices.iter().map(|choice| format!("'{choice}'")).collect::<Vec<_>>().join(", "))
@@ -209,6 +257,7 @@ mod tests {
     const SPECS: &[OptionSpec] = &[
         OptionSpec { name: "num_clusters", kind: OptionKind::IntOrRange(1, 100), default: None, about: "" },
         OptionSpec { name: "tol", kind: OptionKind::Float(0.0, f64::MAX), default: Some("0.0001"), about: "" },
+        OptionSpec { name: "l2_reg", kind: OptionKind::FloatOrRange(0.0, 100.0), default: Some("0.1"), about: "" },
     ];
 
     fn options(name: &str, value: OptionValue) -> Options {
@@ -228,6 +277,11 @@ mod tests {
         }
         assert!(options("tol", OptionValue::Float(f64::NAN)).check(SPECS).is_err());
         assert!(options("tol", OptionValue::Int(1)).check(SPECS).is_ok());
+        let l2_reg = |value| options("l2_reg", value);
+        assert!(l2_reg(OptionValue::Range(0.1, 200.0)).check(SPECS).is_err());
+        assert!(l2_reg(OptionValue::Candidates(Vec::new())).check(SPECS).is_err());
+        assert!(l2_reg(OptionValue::Candidates(vec![OptionValue::Int(1), OptionValue::Float(0.5)])).check(SPECS).is_ok());
+        assert_eq!(l2_reg(OptionValue::Range(0.0, 1.0)).float_candidates("l2_reg"), Some(vec![0.0, 0.25, 0.5, 0.75, 1.0]));
         assert_eq!(options("num_clusters", OptionValue::Range(2.0, 4.0)).int_candidates("num_clusters"), Some(vec![2, 3, 4]));
     }
 }

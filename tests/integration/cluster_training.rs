@@ -106,3 +106,58 @@ fn a_cancelled_training_leaves_no_model() {
     let found = rows(dir.path(), "SELECT model FROM system.ml.model_versions");
     assert_eq!(found, ["dev.default.after"], "{}", cluster.logs());
 }
+
+#[test]
+fn large_requests_and_earlier_versions_travel_to_executors() {
+    // Factors of 30,000 users are 1.2 MB: requests that lie in scratch storage on their way.
+    let ratings = "CREATE TABLE ratings AS SELECT value % 30000 AS user, value * 7919 % 97 AS item, 1.0 + value * 31 % 5 AS rating
+                   FROM generate_series(1, 90000)";
+    let recommender = "CREATE MODEL recommender OPTIONS (model_type = 'matrix_factorization', max_iterations = 2, seed = 5)
+                       AS SELECT user, item, rating FROM ratings";
+    let warm = |name: &str| {
+        let first = create_model(name, "max_iterations = 2");
+        let next =
+            first.replace("CREATE MODEL", "CREATE OR REPLACE MODEL").replace("max_iterations = 2", "max_iterations = 3, warm_start = TRUE");
+        format!("{first}; {next}")
+    };
+    let checksums = "SELECT model, version, checksum FROM system.ml.model_versions ORDER BY model, version";
+    let dir = tempfile::tempdir().unwrap();
+    let statements = format!("{}; {ratings}; {recommender}; {}", points().join(";\n"), warm("warm"));
+    let ran = sql(dir.path(), &statements);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let expected = rows(dir.path(), checksums);
+    assert_eq!(expected.len(), 3, "{expected:?}");
+    assert_ne!(expected[1].rsplit(',').next(), expected[2].rsplit(',').next(), "the second version goes on where the first one was");
+    let home = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(home.path(), Options::of(2));
+    cluster.sql(&format!("SET orrery.training = 'distributed'; {statements}"));
+    assert_eq!(rows(home.path(), checksums), expected, "{}", cluster.logs());
+    let tasks = rows(home.path(), "SELECT min(tasks) > 1 FROM system.ml.model_versions");
+    assert_eq!(tasks, ["true"]);
+}
+
+#[test]
+fn another_client_sees_how_far_a_training_on_executors_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(dir.path(), Options::of(1));
+    cluster.sql(&points().join(";\n"));
+    for place in ["one_task", "distributed"] {
+        let script = dir.path().join(format!("{place}.sql"));
+        let endless = create_model(place, "max_iterations = 1000000, n_init = 1000");
+        std::fs::write(&script, format!("SET orrery.training = '{place}'; {endless}")).unwrap();
+        let mut client = cluster.client_in_background(&["submit", "--quiet", script.to_str().unwrap()]);
+        let info = format!("SELECT count(*) > 0 AS some FROM ML.TRAINING_INFO(MODEL {place})");
+        cluster.wait(
+            |cluster| {
+                let seen = cluster.try_sql(&info);
+                seen.code == Some(0) && seen.stdout.lines().nth(1) == Some("true")
+            },
+            "iterations to be seen",
+        );
+        assert!(client.try_wait().unwrap().is_none(), "{place}: it was over");
+        let interrupted = std::process::Command::new("kill").args(["-INT", &client.id().to_string()]).status().unwrap();
+        assert!(interrupted.success());
+        assert_ne!(finished(client.wait_with_output().unwrap()).code, Some(0));
+    }
+    assert!(!cluster.try_sql("DESCRIBE MODEL one_task").stderr.is_empty(), "nothing was registered");
+}

@@ -32,6 +32,31 @@ fn check_black_friday(dir: &Path) {
 }
 
 #[test]
+fn dry_runs_of_all_pipelines_plan_on_an_empty_warehouse() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = data::generated(dir.path(), 500, "parquet", 0.0);
+    let sales = generated(dir.path(), "black-friday", 300, "csv");
+    let customers = generated(dir.path(), "customer-personality", 200, "parquet");
+    // Each is a pipeline of its own, but for one that goes on with the tables of another.
+    let clickstream = scripts("clickstream");
+    for (folders, source) in [
+        (vec![clickstream.clone()], &events),
+        (vec![clickstream, scripts("segmentation")], &events),
+        (vec![scripts("black_friday")], &sales),
+        (vec![scripts("customer_personality")], &customers),
+    ] {
+        let source = format!("source={}", source.display());
+        let mut args: Vec<&str> = vec!["run"];
+        args.extend(folders.iter().map(String::as_str));
+        args.extend(["--set", &source, "--dry-run"]);
+        let ran = run(dir.path(), &args);
+        assert_eq!(ran.code, Some(0), "{folders:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("statements planned"), "{}", ran.stderr);
+        assert!(!dir.path().join("warehouse").exists(), "{folders:?} wrote something");
+    }
+}
+
+#[test]
 fn real_sales_make_segments_and_recommendations() {
     let Some(sales) = data::real("black_friday/train.parquet") else { return };
     let dir = tempfile::tempdir().unwrap();

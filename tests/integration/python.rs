@@ -1,4 +1,4 @@
-//! Readers of other makers: the real `deltalake` and `duckdb` packages. `scripts/test.sh` makes their environment.
+//! Readers of other makers: the real `deltalake`, `duckdb` and `onnxruntime` packages. `scripts/test.sh` makes their environment.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -57,4 +57,34 @@ fn tables_of_deltalake_are_read_and_extended() {
     assert_eq!(rows("SELECT count(*) FROM evolved WHERE added IS NULL"), ["100"]);
     assert_eq!(sql(dir.path(), "INSERT INTO plain (id, part) VALUES (300, 'd')").code, Some(0));
     assert_eq!(rows("SELECT count(*), max(id), count(DISTINCT part) FROM plain"), ["301,300,4"]);
+}
+
+#[test]
+fn onnxruntime_predicts_what_we_predict() {
+    let Some(interpreter) = interpreter() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let export = |model: &str| format!("EXPORT MODEL {model} OPTIONS (uri = '{}')", dir.path().join(format!("{model}.onnx")).display());
+    let statements = [
+        "CREATE TABLE points AS SELECT sin(value) * 10 + value % 3 * 50 AS x, cos(value) * 3 + 7 AS y, CASE WHEN value % 11 > 0 THEN value % 5 * 1.5 END AS z
+         FROM generate_series(1, 400)"
+            .to_string(),
+        "CREATE MODEL clusters OPTIONS (model_type = 'kmeans', num_clusters = 5, standardize_features = TRUE) AS SELECT x, y, z FROM points".to_string(),
+        "CREATE MODEL cosine OPTIONS (model_type = 'kmeans', num_clusters = 4, distance_type = 'cosine') AS SELECT x, y, z FROM points".to_string(),
+        "CREATE MODEL components OPTIONS (model_type = 'pca', num_principal_components = 2) AS SELECT x, y, z FROM points".to_string(),
+        export("clusters"),
+        export("cosine"),
+        export("components"),
+    ];
+    let made = sql(dir.path(), &statements.join(";\n"));
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let predicted = sql(
+        dir.path(),
+        "SELECT x, y, z, predict('clusters', STRUCT(x, y, z)) AS cluster, predict('cosine', STRUCT(x, y, z)) AS cosine,
+           predict('components', STRUCT(x, y, z))[1] AS first, predict('components', STRUCT(x, y, z))[2] AS second FROM points",
+    );
+    assert_eq!(predicted.code, Some(0), "{}", predicted.stderr);
+    std::fs::write(dir.path().join("predictions.csv"), predicted.stdout).unwrap();
+    let script = data::root().join("tests/oracle/score_onnx.py");
+    let ran = python(&interpreter, &[script.to_str().unwrap(), dir.path().to_str().unwrap()]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
 }

@@ -19,6 +19,7 @@ use futures::future::BoxFuture;
 use orrery_lakehouse::{Relation, ScanOptions, Table, TableName, Warehouse};
 use parking_lot::RwLock;
 
+use super::planned_models::PlannedModels;
 use super::planning;
 use crate::dialect::{self, Name, Statement};
 use crate::models::Registry;
@@ -74,6 +75,8 @@ struct Own {
 pub(crate) struct Names {
     warehouse: Warehouse,
     registry: Registry,
+    /// Models that a dry run would have made.
+    pub(super) planned_models: PlannedModels,
     own: RwLock<Own>,
     state: OnceLock<Weak<RwLock<SessionState>>>,
     scan_options: OnceLock<ScanOptions>,
@@ -89,7 +92,14 @@ impl Names {
     pub(crate) fn new(warehouse: Warehouse, catalog: &str) -> Self {
         let own = Own { catalog: catalog.to_string(), schema: DEFAULT_SCHEMA.to_string(), ..Own::default() };
         let registry = Registry::new(warehouse.clone());
-        Self { warehouse, registry, own: RwLock::new(own), state: OnceLock::new(), scan_options: OnceLock::new() }
+        Self {
+            warehouse,
+            registry,
+            planned_models: PlannedModels::default(),
+            own: RwLock::new(own),
+            state: OnceLock::new(),
+            scan_options: OnceLock::new(),
+        }
     }
 
     /// Views are planned with the session's functions and settings; the session owns us, so the way back is weak.

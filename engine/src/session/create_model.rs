@@ -13,7 +13,7 @@ use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
 use orrery_lakehouse::{TableName, snapshot_of};
-use orrery_models::{InputColumn, ModelType, OptionValue, Trained};
+use orrery_models::{InputColumn, ModelFile, ModelType, OptionValue, Trained};
 
 use super::{Mode, Outcome, Session, Tracker, planning};
 use crate::dialect::{CreateModel, ModelOptions, StatementText};
@@ -22,7 +22,7 @@ use crate::models::live;
 use crate::models::registry::{IfExists, NewVersion, Registered, RunRow, RunStatus, already_exists};
 use crate::models::training_spec::TrainingSpec;
 use crate::models::{ModelRecord, ModelReference, Selector, SourceTable};
-use crate::planner::preparation::{self, Learning};
+use crate::planner::preparation;
 use crate::{Blame, Error, Result};
 
 /// Options that concern the model as an object and not its training.
@@ -60,15 +60,17 @@ impl Session {
         let statement = self.statement_text(text)?;
         let run_id = self.model_run_id();
         let token = self.cancellation();
+        if mode == Mode::Check {
+            let planned = Box::pin(self.plan_model(create, model_type, &run_id, mode, tracker)).await?;
+            self.outline_model(create, planned, &statement, begin).await.map_err(|e| e.at(create.name.position))?;
+            return Ok(Outcome::Done(format!("would train {name}")));
+        }
         let trained = async {
-            if mode == Mode::Check {
-                return Box::pin(self.check_model(create, model_type)).await.map(|()| None);
-            }
             let _announced = live::announce(&run_id, &name.to_string());
-            let planned = Box::pin(self.plan_model(create, model_type, &run_id, tracker)).await?;
+            let planned = Box::pin(self.plan_model(create, model_type, &run_id, mode, tracker)).await?;
             let trained = Box::pin(self.train(&planned.plan, &planned.spec, tracker)).await;
             let (trained, tasks) = trained.map_err(|e| of_option(e, &create.options))?;
-            Ok(Some((planned, trained, tasks)))
+            Ok((planned, trained, tasks))
         };
         let trained = tokio::select! {
             biased;
@@ -76,8 +78,7 @@ impl Session {
             trained = trained => trained,
         };
         match trained {
-            Ok(None) => Ok(Outcome::Done(format!("would train {name}"))),
-            Ok(Some((planned, trained, tasks))) => {
+            Ok((planned, trained, tasks)) => {
                 let registered = Box::pin(self.register_model(create, planned, trained, tasks, &statement, begin)).await;
                 match registered {
                     Ok(outcome) => Ok(outcome),
@@ -88,9 +89,7 @@ impl Session {
                 }
             }
             Err(error) => {
-                if mode == Mode::Run {
-                    self.note_failure(&name, model_type, &run_id, &statement, begin, &error).await;
-                }
+                self.note_failure(&name, model_type, &run_id, &statement, begin, &error).await;
                 Err(error)
             }
         }
@@ -99,16 +98,15 @@ impl Session {
     /// Looks whether the name is free; an outcome when there is nothing to do.
     async fn model_exists(&self, create: &CreateModel, name: &TableName) -> Result<Option<Outcome>> {
         self.require_schema(name).await?;
-        if self.warehouse.relation(name).await?.is_some() {
+        if self.names.planned(name).is_some() || self.warehouse.relation(name).await?.is_some() {
             return Err(Error::sql(format!("{name} is a table or view; a model cannot have the same name")).hint("choose another name"));
         }
-        let registry = self.names.registry();
-        if !registry.exists(name).await? {
+        if !self.names.model_exists(name).await? {
             return Ok(None);
         }
         // A statement that was carried out under this name before is not carried out twice.
         if let Some(key) = self.statement_key()
-            && let Some(version) = registry.version_of_run(name, &key).await?
+            && let Some(version) = self.names.registry().version_of_run(name, &key).await?
         {
             return Ok(Some(Outcome::Done(format!("{name} version {version} was trained before"))));
         }
@@ -116,42 +114,19 @@ impl Session {
             return Ok(Some(Outcome::Done(format!("{name} exists already"))));
         }
         if !create.or_replace {
-            let newest = registry.resolve(name, &Selector::Latest).await?;
+            let newest = self.names.model(name, &Selector::Latest).await?;
             return Err(already_exists(name, newest.reference.version));
         }
         Ok(None)
     }
 
-    /// Checks the statement as far as that goes without reading rows: columns that `TRANSFORM` makes are not known before it has learned.
-    pub(super) async fn check_model(&self, create: &CreateModel, model_type: &'static dyn ModelType) -> Result<()> {
-        let state = self.context.state();
-        let plan = planning::plan_query(&state, &self.names, create.query.clone()).await?;
-        self.physical(&plan).await?;
-        let positions = create.options.positions();
-        let options = create.options.values(&OF_THE_OBJECT);
-        options.check(model_type.options()).map_err(|e| at_option(e, &positions))?;
-        description_of(&create.options)?;
-        labels_of(&create.options)?;
-        let columns = input_columns(&plan)?;
-        match &create.transform {
-            Some(transform) => {
-                let learning = Learning::new(&transform.items, &transform.text, plan, &state).map_err(|e| e.at(transform.position))?;
-                learning.next().map(|_| ()).map_err(|e| e.at(transform.position))
-            }
-            None => {
-                let mut options = options;
-                options.0.remove(WARM_START);
-                model_type.trainer(&options, &columns, None).map(|_| ()).map_err(|e| at_option(e, &positions))
-            }
-        }
-    }
-
-    /// Plans the rows, learns how they are prepared, and checks options and columns, without training.
+    /// Plans the rows, learns how they are prepared, and checks options and columns, without training. A dry run learns nothing, so that it reads no rows.
     pub(super) async fn plan_model(
         &self,
         create: &CreateModel,
         model_type: &'static dyn ModelType,
         run_id: &str,
+        mode: Mode,
         tracker: &Tracker,
     ) -> Result<PlannedModel> {
         let name = self.names.resolve(&create.name);
@@ -160,12 +135,23 @@ impl Session {
         labels_of(&create.options)?;
         let options = create.options.values(&OF_THE_OBJECT);
         options.check(model_type.options()).map_err(|e| at_option(e, &positions))?;
+        if create.transform.is_none() && model_type.needs_transform() {
+            return Err(Error::sql(format!("a {} model is created without TRANSFORM", model_type.name()))
+                .at(create.name.position)
+                .hint(format!("CREATE MODEL m TRANSFORM (…) OPTIONS (model_type = '{}') AS SELECT …", model_type.name())));
+        }
         let mut plan = planning::plan_query(&self.context.state(), &self.names, create.query.clone()).await?;
         input_columns(&plan)?;
+        if mode == Mode::Check {
+            self.physical(&plan).await?;
+        }
         let sources = self.source_tables(&plan)?;
         let mut preparation = None;
         if let Some(transform) = &create.transform {
-            let learned = self.learn_preparation(&transform.items, &transform.text, plan, tracker).await;
+            let learned = match mode {
+                Mode::Check => self.outline_preparation(&transform.items, &transform.text, plan),
+                Mode::Run => self.learn_preparation(&transform.items, &transform.text, plan, tracker).await,
+            };
             let (values, prepared) = learned.map_err(|e| e.at(transform.position))?;
             (preparation, plan) = (Some(values), prepared);
         }
@@ -191,14 +177,13 @@ impl Session {
     ) -> Result<Option<(ModelReference, std::sync::Arc<dyn orrery_models::Model>)>> {
         let wanted = create.options.get(WARM_START).filter(|option| option.value == OptionValue::Bool(true));
         let Some(option) = wanted else { return Ok(None) };
-        let registry = self.names.registry();
-        if !registry.exists(name).await? {
+        if !self.names.model_exists(name).await? {
             return Err(Error::sql(format!("option 'warm_start': there is no version of {name} yet to start from"))
                 .at(option.position)
                 .hint("leave it out for the first version"));
         }
-        let record = registry.resolve(name, &Selector::Latest).await?;
-        let model = registry.load(&record.reference).await?;
+        let record = self.names.model(name, &Selector::Latest).await?;
+        let model = self.names.registry().load(&record.reference).await?;
         Ok(Some((record.reference.clone(), model)))
     }
 
@@ -238,6 +223,22 @@ impl Session {
         paths.into_iter().flatten().map(|url| SourceTable { name: url.as_str().to_string(), version: None }).collect()
     }
 
+    /// Remembers what would be trained, so that later statements of a dry run plan.
+    async fn outline_model(&self, create: &CreateModel, planned: PlannedModel, statement: &str, begin: Begin) -> Result<()> {
+        let positions = create.options.positions();
+        let before = match &planned.spec.warm_start {
+            Some(reference) => Some(self.names.registry().load(reference).await?),
+            None => None,
+        };
+        let model_type = orrery_models::model_type(&planned.spec.model_type)?;
+        let trainer = model_type.trainer(&planned.spec.options, &planned.spec.columns, before.as_deref())?;
+        let outline = trainer.outline().map_err(|e| at_option(e, &positions))?;
+        let model = model_type.read(&outline.file)?;
+        let name = planned.name.clone();
+        let (record, _) = record_of(create, planned, outline, 0, statement, begin)?;
+        self.names.plan_model(&name, record, model).await
+    }
+
     async fn register_model(
         &self,
         create: &CreateModel,
@@ -247,35 +248,10 @@ impl Session {
         statement: &str,
         begin: Begin,
     ) -> Result<Outcome> {
-        let PlannedModel { name, spec, preparation, sources, .. } = planned;
-        let file = trained.file.to_bytes()?;
-        let inputs = match &preparation {
-            Some(preparation) => preparation::inputs(preparation)?,
-            // Columns of which training alone makes use, such as weights, are not needed again.
-            None => orrery_models::model_type(&spec.model_type)?.read(&trained.file)?.inputs().to_vec(),
-        };
+        let name = planned.name.clone();
         let iterations = trained.iterations.len();
-        let record = ModelRecord {
-            reference: ModelReference { name: name.to_string(), version: 0, url: String::new(), checksum: String::new() },
-            run_id: spec.run_id.clone(),
-            model_type: spec.model_type.clone(),
-            statement: statement.to_string(),
-            query: create.query_text.clone(),
-            seed: spec.options.int("seed"),
-            options: spec.options,
-            inputs,
-            preparation,
-            sources,
-            metrics: trained.metrics,
-            iterations: trained.iterations,
-            trials: trained.trials,
-            rows: trained.rows,
-            bytes: 0,
-            duration_ms: milliseconds(begin),
-            tasks,
-            created_at_micros: 0,
-            engine_version: ENGINE_VERSION.to_string(),
-        };
+        let (record, file) = record_of(create, planned, trained, tasks, statement, begin)?;
+        let file = file.to_bytes()?;
         let if_exists = match (create.or_replace, create.if_not_exists) {
             (true, _) => IfExists::AddVersion,
             (_, true) => IfExists::Keep,
@@ -331,11 +307,50 @@ impl Session {
 
     /// Models and relations of a schema share their names.
     pub(super) async fn refuse_model_name(&self, name: &TableName) -> Result<()> {
-        if !self.names.registry().exists(name).await? {
+        if !self.names.model_exists(name).await? {
             return Ok(());
         }
         Err(Error::sql(format!("{name} is a model; a table or view cannot have the same name")).hint("choose another name, or DROP MODEL"))
     }
+}
+
+/// All that is known of a trained model, and its file.
+fn record_of(
+    create: &CreateModel,
+    planned: PlannedModel,
+    trained: Trained,
+    tasks: u32,
+    statement: &str,
+    begin: Begin,
+) -> Result<(ModelRecord, ModelFile)> {
+    let PlannedModel { name, spec, preparation, sources, .. } = planned;
+    let inputs = match &preparation {
+        Some(preparation) => preparation::inputs(preparation)?,
+        // Columns of which training alone makes use, such as weights, are not needed again.
+        None => orrery_models::model_type(&spec.model_type)?.read(&trained.file)?.inputs().to_vec(),
+    };
+    let record = ModelRecord {
+        reference: ModelReference { name: name.to_string(), version: 0, url: String::new(), checksum: String::new() },
+        run_id: spec.run_id,
+        model_type: spec.model_type,
+        statement: statement.to_string(),
+        query: create.query_text.clone(),
+        seed: spec.options.int("seed"),
+        options: spec.options,
+        inputs,
+        preparation,
+        sources,
+        metrics: trained.metrics,
+        iterations: trained.iterations,
+        trials: trained.trials,
+        rows: trained.rows,
+        bytes: 0,
+        duration_ms: milliseconds(begin),
+        tasks,
+        created_at_micros: 0,
+        engine_version: ENGINE_VERSION.to_string(),
+    };
+    Ok((record, trained.file))
 }
 
 /// `dev.default.m version 3: kmeans of 5891 rows, 12 iterations, loss 4655, 31 ms`.

@@ -12,11 +12,10 @@ impl Session {
     /// What `TRANSFORM` makes of the rows is only known when it has learned, so that a statement with one reads its rows here.
     pub(super) async fn explain_model(&self, create: &CreateModel, verbose: bool, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
         let model_type = model_type_of(&create.options)?;
+        let planned = self.plan_model(create, model_type, "explain", mode, tracker).await?;
         if mode == Mode::Check {
-            self.check_model(create, model_type).await?;
             return Ok(Outcome::Done("plans".to_string()));
         }
-        let planned = self.plan_model(create, model_type, "explain", tracker).await?;
         let training = self.plan_training(&planned.plan, &planned.spec).await?;
         let shown = self.plan_to_show(&planned.plan, mode).await?;
         let planning = Planning { hints: hints::outcomes(&planned.plan)?, rewrites: Vec::new(), ..Planning::default() };

@@ -28,4 +28,16 @@ impl Session {
         }
         learning.finish()
     }
+
+    /// The same for a dry run, which learns nothing: the types are those that the columns will have.
+    ///
+    /// # Errors
+    /// A select list that does not fit `TRANSFORM` or the rows, with its place.
+    pub(super) fn outline_preparation(&self, items: &[SelectItem], text: &str, rows: LogicalPlan) -> Result<(Value, LogicalPlan)> {
+        let mut learning = Learning::new(items, text, rows, &self.context.state())?;
+        while let Some(aggregation) = learning.next()? {
+            learning.take_nothing(&aggregation)?;
+        }
+        learning.finish()
+    }
 }

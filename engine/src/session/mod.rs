@@ -27,6 +27,7 @@ mod namespaces;
 mod number_rows;
 mod options;
 mod physical;
+mod planned_models;
 mod planning;
 mod progress;
 mod relations;
@@ -105,7 +106,6 @@ impl Session {
         }
         let runtime = runtime::build(&options)?;
         warehouse.register_with(&runtime);
-        crate::models::cache::process().learn_stores(&warehouse);
         let names = Arc::new(Names::new(warehouse.clone(), &options.catalog));
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(&options.catalog, catalog::DEFAULT_SCHEMA)

@@ -14,18 +14,33 @@ use crate::{Blame, Error, Position, Result};
 
 /// Options of a model that may change.
 const CHANGEABLE: [&str; 2] = ["description", "labels"];
+/// The statement that changes them.
+const SET_OPTIONS: &str = "ALTER MODEL … SET OPTIONS";
 
 impl Session {
     pub(super) async fn alter_model(&self, alter: &AlterModel, mode: Mode) -> Result<Outcome> {
         let name = self.names.resolve(&alter.name);
         let registry = self.names.registry();
-        if alter.if_exists && !registry.exists(&name).await? {
+        if alter.if_exists && !self.names.model_exists(&name).await? {
             return Ok(Outcome::Done(format!("model {name} does not exist")));
         }
+        let place = |position: &Option<Position>| position.or(alter.name.position);
         if mode == Mode::Check {
+            match &alter.change {
+                ModelChange::SetAlias { alias, version, position } => {
+                    self.names.plan_alias(&name, alias, *version).await.map_err(|e| e.at(place(position)))?;
+                }
+                ModelChange::DropAlias { alias, position } => {
+                    self.names.plan_drop_alias(&name, alias).await.map_err(|e| e.at(place(position)))?;
+                }
+                ModelChange::SetOptions(options) => {
+                    check_options(options, &CHANGEABLE, SET_OPTIONS)?;
+                    (description_of(options)?, labels_of(options)?);
+                    self.names.model(&name, &Selector::Latest).await.map_err(|e| e.at(alter.name.position))?;
+                }
+            }
             return Ok(Outcome::Done(format!("would change model {name}")));
         }
-        let place = |position: &Option<Position>| position.or(alter.name.position);
         let done = match &alter.change {
             ModelChange::SetAlias { alias, version, position } => {
                 let before = registry.set_alias(&name, alias, *version).await.map_err(|e| e.at(place(position)))?;
@@ -37,7 +52,7 @@ impl Session {
                 format!("{name} has no alias '{alias}' any more")
             }
             ModelChange::SetOptions(options) => {
-                check_options(options, &CHANGEABLE, "ALTER MODEL … SET OPTIONS")?;
+                check_options(options, &CHANGEABLE, SET_OPTIONS)?;
                 let (description, labels) = (description_of(options)?, labels_of(options)?);
                 let changed = registry.describe(&name, description.as_deref(), labels.as_ref()).await;
                 changed.map_err(|e| e.at(alter.name.position))?;
@@ -52,7 +67,7 @@ impl Session {
         let registry = self.names.registry();
         let at = |e: Error| e.at(drop.name.position);
         if drop.if_exists {
-            let versions = registry.versions_of(&name).await.map_err(at)?;
+            let versions = self.names.model_versions(&name).await.map_err(at)?;
             let found = versions.iter().any(|record| drop.version.is_none_or(|version| record.reference.version == version));
             if !found {
                 let what = drop.version.map(|version| format!(" version {version}")).unwrap_or_default();
@@ -60,6 +75,7 @@ impl Session {
             }
         }
         if mode == Mode::Check {
+            self.names.plan_drop_model(&name, drop.version).await.map_err(at)?;
             return Ok(Outcome::Done(format!("would drop model {name}")));
         }
         match drop.version {
@@ -77,7 +93,7 @@ impl Session {
     /// The version that a statement names.
     pub(super) async fn resolve_model(&self, model: &ModelName) -> Result<std::sync::Arc<ModelRecord>> {
         let name = self.names.resolve(&model.name);
-        self.names.registry().resolve(&name, &model.selector).await.map_err(|e| e.at(model.name.position))
+        self.names.model(&name, &model.selector).await.map_err(|e| e.at(model.name.position))
     }
 
     pub(super) async fn export_model(&self, export: &ExportModel, mode: Mode) -> Result<Outcome> {
@@ -96,11 +112,12 @@ impl Session {
         let place = |name: &str| export.options.get(name).and_then(|option| option.position);
         let format = text("format")?.unwrap_or_else(|| if uri.ends_with(".onnx") { "onnx".into() } else { "safetensors".into() });
         let record = self.resolve_model(&export.model).await?;
-        let registry = self.names.registry();
         let bytes = match format.to_ascii_lowercase().as_str() {
-            "safetensors" => registry.file_of(&record.reference).await?,
+            // What a dry run would have trained has no file.
+            "safetensors" if mode == Mode::Check => bytes::Bytes::new(),
+            "safetensors" => self.names.registry().file_of(&record.reference).await?,
             "onnx" => {
-                let model = registry.load(&record.reference).await?;
+                let model = self.names.registry().load(&record.reference).await?;
                 let none = || {
                     Error::sql(format!("a model of type {} has no ONNX form", record.model_type))
                         .at(place("format"))
@@ -148,10 +165,9 @@ impl Session {
 
     pub(super) async fn show_model_versions(&self, name: &Name) -> Result<Outcome> {
         let full = self.names.resolve(name);
-        let registry = self.names.registry();
-        registry.resolve(&full, &Selector::Latest).await.map_err(|e| e.at(name.position))?;
-        let records = registry.versions_of(&full).await?;
-        let aliases = registry.aliases_of(&full).await?;
+        self.names.model(&full, &Selector::Latest).await.map_err(|e| e.at(name.position))?;
+        let records = self.names.model_versions(&full).await?;
+        let aliases = self.names.model_aliases(&full).await?;
         let aliases_of = |record: &ModelRecord| {
             let ours = aliases.iter().filter(|row| row.version == record.reference.version).map(|row| row.alias.as_str());
             ours.collect::<Vec<_>>().join(", ")
@@ -172,10 +188,9 @@ impl Session {
     pub(super) async fn describe_model(&self, model: &ModelName) -> Result<Outcome> {
         let record = self.resolve_model(model).await?;
         let name = self.names.resolve(&model.name);
-        let registry = self.names.registry();
-        let known = registry.model_rows().await?.into_iter().find(|row| row.model == record.reference.name);
-        let aliases = registry.aliases_of(&name).await?;
-        let versions = registry.versions_of(&name).await?;
+        let known = self.names.registry().model_rows().await?.into_iter().find(|row| row.model == record.reference.name);
+        let aliases = self.names.model_aliases(&name).await?;
+        let versions = self.names.model_versions(&name).await?;
         let mut rows: Vec<(String, String)> = Vec::new();
         let mut put = |property: &str, value: String| rows.push((property.to_string(), value));
         put("name", record.reference.name.clone());
@@ -217,7 +232,7 @@ impl Session {
     /// Attempts to train a model, newest first.
     pub(super) async fn describe_model_history(&self, name: &Name, limit: Option<usize>) -> Result<Outcome> {
         let full = self.names.resolve(name);
-        self.names.registry().resolve(&full, &Selector::Latest).await.map_err(|e| e.at(name.position))?;
+        self.names.model(&full, &Selector::Latest).await.map_err(|e| e.at(name.position))?;
         let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
         let sql = format!(
             "SELECT run_id, status, version, \"rows\", iterations, duration_ms, error, started_at, finished_at FROM system.ml.runs \

@@ -41,7 +41,7 @@ pub(super) async fn resolve(state: &SessionState, names: &Names, query: &mut Que
         let name = names.resolve_in(&model.name, state);
         let record = match use_of {
             UseOf::Model => {
-                let record = names.registry().resolve(&name, &model.selector).await.map_err(|e| e.at(position))?;
+                let record = names.model(&name, &model.selector).await.map_err(|e| e.at(position))?;
                 // It stays in memory while the query is planned, unless many others are loaded; then it is loaded again.
                 cache::process().load(&record.reference).await.map_err(|e| e.at(position))?;
                 resolved::to_text(&record)?
@@ -57,7 +57,7 @@ pub(super) async fn resolve(state: &SessionState, names: &Names, query: &mut Que
 /// What is known of a model's training: of the one that runs now, where the newest version is asked for.
 async fn with_iterations(names: &Names, name: &TableName, model: &ModelName) -> Result<ModelRecord> {
     let running = live::iterations(&name.to_string()).filter(|_| model.selector == Selector::Latest);
-    let record = names.registry().resolve(name, &model.selector).await;
+    let record = names.model(name, &model.selector).await;
     match (running, record) {
         (None, record) => Ok(ModelRecord::clone(&*record?)),
         (Some(iterations), Ok(record)) => Ok(ModelRecord { iterations, ..ModelRecord::clone(&record) }),

@@ -16,6 +16,7 @@ use super::request::{decode, encode};
 use crate::exact_sum::ExactSum;
 use crate::features::{FeatureColumns, FeatureKind, TILE_ROWS};
 use crate::simd::widest;
+use crate::type_names::sql_type_name;
 use crate::{Evaluation, InputColumn, Model, ModelError, Result};
 
 const STAGES: usize = 2;
@@ -69,7 +70,7 @@ impl KMeansEvaluation {
         let group = |kind: FeatureKind| if let FeatureKind::List(_) = kind { FeatureKind::List(None) } else { kind };
         for ((column, before), chosen) in features.columns().iter().zip(trained.columns()).zip(model.inputs()) {
             if group(column.kind) != group(before.kind) {
-                return Err(ModelError::column(&column.name, format!("the model was trained on {}", chosen.data_type)));
+                return Err(ModelError::column(&column.name, format!("the model was trained on {}", sql_type_name(&chosen.data_type))));
             }
         }
         Ok(Self { model, places, columns: features })

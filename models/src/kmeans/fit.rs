@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::assign::{Assigned, Grids};
 use super::finish::{Ends, Finished, Spread, Spreads, davies_bouldin};
-use super::model::{Cluster, FeatureStatistics, Parts};
+use super::model::{Cluster, Parts};
 use super::moments::Moments;
 use super::preparation::Preparation;
 use super::request::{Request, decode, encode};
@@ -14,6 +14,7 @@ use super::settings::{Init, Settings};
 use super::sketch::{Limits, Sketch, merge};
 use crate::exact_sum::Grid;
 use crate::keyed_random::random;
+use crate::medians;
 use crate::observer::ClusterInfo;
 use crate::{Iteration, ModelError, Observer, Passes, Result, Trained, Trial};
 
@@ -30,6 +31,7 @@ pub struct Fit<'a> {
     passes: &'a mut dyn Passes,
     observer: &'a dyn Observer,
     moments: Moments,
+    medians: Vec<Option<f64>>,
     preparation: Preparation,
     bounds: Vec<(f64, f64)>,
     grids: Grids,
@@ -58,12 +60,19 @@ pub fn fit(settings: &Settings, passes: &mut dyn Passes, observer: &dyn Observer
     let preparation = preparation(settings, &moments);
     let bounds = bounds(&preparation, &moments);
     let grids = Grids::new(origin(&preparation), &bounds, moments.max_weight);
-    let mut fit = Fit { settings, passes, observer, moments, preparation, bounds, grids, iterations: Vec::new(), training_run: 0 };
+    let medians = medians(&moments, passes)?;
+    let mut fit = Fit { settings, passes, observer, moments, medians, preparation, bounds, grids, iterations: Vec::new(), training_run: 0 };
     fit.train()
 }
 
 fn run<T: serde::de::DeserializeOwned>(passes: &mut dyn Passes, request: &Request) -> Result<Vec<T>> {
     passes.run(0, &encode(request)?)?.iter().map(|bytes| decode(bytes)).collect()
+}
+
+/// The medians of the features, as they came.
+fn medians(moments: &Moments, passes: &mut dyn Passes) -> Result<Vec<Option<f64>>> {
+    let ends: Vec<(f64, f64, u64)> = moments.features.iter().map(|f| (f.min, f.max, f.moments.count)).collect();
+    medians::medians(&ends, |intervals| run(passes, &Request::Medians { widths: moments.widths.clone(), intervals: intervals.to_vec() }))
 }
 
 fn preparation(settings: &Settings, moments: &Moments) -> Preparation {
@@ -124,7 +133,7 @@ impl Fit<'_> {
             preparation: self.preparation.clone(),
             centres: outcome.centres,
             clusters: outcome.clusters,
-            statistics: self.moments.features.iter().map(FeatureStatistics::of).collect(),
+            statistics: self.moments.features.iter().zip(&self.medians).map(|(moments, median)| moments.statistics(*median)).collect(),
             steps: outcome.steps,
         };
         Ok(Trained {
@@ -352,7 +361,8 @@ fn square_distance(one: &[f64], other: &[f64]) -> f64 {
     one.iter().zip(other).fold(0.0, |sum, (a, b)| sum + (a - b) * (a - b))
 }
 
-fn trial(place: usize, k: usize, metrics: BTreeMap<String, f64>, error_message: Option<String>) -> Trial {
+/// One number of clusters that was tried.
+pub fn trial(place: usize, k: usize, metrics: BTreeMap<String, f64>, error_message: Option<String>) -> Trial {
     Trial {
         trial_id: place as i64 + 1,
         hyperparameters: BTreeMap::from([("num_clusters".to_string(), k as f64)]),

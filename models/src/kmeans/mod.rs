@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   pass 1  moments     exact mean, deviation, least, greatest of each feature   ─► how rows are prepared
-//!   pass 2  sketch      the distinct rows, or a uniform sample of them           ─► first centres
+//!   pass …  medians     how many numbers lie where medians may be               ─► medians, for the record
+//!   pass …  sketch      the distinct rows, or a uniform sample of them           ─► first centres
 //!   pass …  assign      each row to its nearest centre, exact sums               ─► next centres, until none moves (Lloyd)
 //!   pass n-1 finish     distances to the last centres                            ─► cost, radii, Davies-Bouldin index
 //!   pass n  spread      silhouettes; how distances are spread                    ─► silhouette, thresholds of anomalies
@@ -18,6 +19,7 @@ mod fit;
 mod model;
 mod moments;
 mod nearest;
+mod outline;
 mod preparation;
 mod request;
 mod rows;
@@ -38,7 +40,7 @@ use crate::{
 };
 
 /// Passes beside the iterations.
-const OTHER_PASSES: u32 = 5;
+const OTHER_PASSES: u32 = 10;
 
 /// See the module documentation.
 #[derive(Debug, Clone, Copy)]
@@ -108,5 +110,9 @@ impl Trainer for KMeansTrainer {
 
     fn fit(&self, passes: &mut dyn Passes, observer: &dyn Observer) -> Result<Trained> {
         fit::fit(&self.settings, passes, observer)
+    }
+
+    fn outline(&self) -> Result<Trained> {
+        outline::outline(&self.settings)
     }
 }

@@ -5,18 +5,17 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray, new_null_array};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
-use serde::{Deserialize, Serialize};
 
 use super::evaluation::KMeansEvaluation;
 use super::finish::{normalized, reported, threshold};
-use super::moments::FeatureMoments;
 use super::nearest::{AllSquares, Nearest};
 use super::preparation::Preparation;
 use super::settings::MAX_CLUSTERS;
+use crate::feature_statistics::{self, FeatureStatistics};
 use crate::features::{FeatureColumns, FeatureKind, TILE_ROWS};
-use crate::onnx::{Attribute, Graph};
+use crate::onnx::{Attribute, Graph, MEANS};
 use crate::simd::widest;
-use crate::{Evaluation, InputColumn, Model, ModelError, ModelFile, ModelTable, Result};
+use crate::{Evaluation, InputColumn, Model, ModelError, ModelFile, ModelTable, Options, Result};
 
 /// Centres that `NEAREST_CENTROIDS_DISTANCE` lists.
 const NEAREST: usize = 5;
@@ -30,29 +29,6 @@ pub struct Cluster {
     pub radius: f64,
     /// The greatest distance.
     pub max_distance: f64,
-}
-
-/// What a feature looked like in training, before it was prepared.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FeatureStatistics {
-    /// Least value.
-    pub min: f64,
-    /// Greatest value.
-    pub max: f64,
-    /// Mean of what is not NULL.
-    pub mean: f64,
-    /// Sample deviation.
-    pub stddev: f64,
-    /// Rows with NULL.
-    pub null_count: u64,
-}
-
-impl FeatureStatistics {
-    /// Of exact sums.
-    pub fn of(moments: &FeatureMoments) -> Self {
-        let (mean, stddev) = (moments.mean(), moments.deviation());
-        Self { min: moments.min, max: moments.max, mean, stddev, null_count: moments.nulls }
-    }
 }
 
 /// What training found, to be written.
@@ -161,6 +137,16 @@ impl KMeansModel {
         self.clusters.len()
     }
 
+    /// Rows of the training in each cluster, or their weight.
+    pub fn cluster_sizes(&self) -> impl Iterator<Item = f64> {
+        self.clusters.iter().map(|cluster| cluster.size)
+    }
+
+    /// Root of the mean squared distance of each cluster's rows to its centre.
+    pub fn cluster_radii(&self) -> impl Iterator<Item = f64> {
+        self.clusters.iter().map(|cluster| cluster.radius)
+    }
+
     /// Features of a row.
     pub fn features(&self) -> usize {
         self.preparation.features()
@@ -261,18 +247,10 @@ impl KMeansModel {
     fn graph(&self) -> Graph {
         let (clusters, features) = (self.clusters(), self.features());
         let mut graph = Graph::default();
-        for (input, width) in self.inputs.iter().zip(&self.preparation.widths) {
-            graph.input(&input.name, *width);
-        }
-        let names: Vec<&str> = self.inputs.iter().map(|i| i.name.as_str()).collect();
-        graph.node("Concat", &names, "orrery.features", &[Attribute::Int("axis", 1)]);
-        graph.constant("orrery.means", &[features], &self.preparation.means);
-        graph.node("IsNaN", &["orrery.features"], "orrery.missing", &[]);
-        graph.node("Where", &["orrery.missing", "orrery.means", "orrery.features"], "orrery.filled", &[]);
-        let mut last = "orrery.filled";
+        let mut last = graph.features(&self.inputs, &self.preparation.widths, &self.preparation.means);
         if let Some(scales) = &self.preparation.scales {
             graph.constant("orrery.scales", &[features], scales);
-            graph.node("Sub", &[last, "orrery.means"], "orrery.centred", &[]);
+            graph.node("Sub", &[last, MEANS], "orrery.centred", &[]);
             graph.node("Mul", &["orrery.centred", "orrery.scales"], "orrery.scaled", &[]);
             last = "orrery.scaled";
         }
@@ -287,7 +265,7 @@ impl KMeansModel {
         // |c|² - 2 x·c, without the |x|² that all centres have in common; from the means, so that few digits cancel.
         let mut centres = self.centres.clone();
         if self.preparation.scales.is_none() && !self.is_cosine() {
-            graph.node("Sub", &[last, "orrery.means"], "orrery.centred", &[]);
+            graph.node("Sub", &[last, MEANS], "orrery.centred", &[]);
             last = "orrery.centred";
             centres.chunks_mut(features).for_each(|c| c.iter_mut().zip(&self.preparation.means).for_each(|(x, mean)| *x -= mean));
         }
@@ -320,30 +298,6 @@ impl KMeansModel {
         let nulls = new_null_array(&categories, centres.len());
         let columns: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(names), Arc::new(Float64Array::from(centres)), nulls];
         RecordBatch::try_new(Arc::new(schema), columns).map_err(|e| ModelError::bug(e.to_string()))
-    }
-}
-
-impl KMeansModel {
-    /// What each feature looked like in training; medians are not known.
-    fn feature_info(&self) -> Result<RecordBatch> {
-        let of = |number: fn(&FeatureStatistics) -> f64| -> ArrayRef {
-            Arc::new(Float64Array::from_iter_values(self.statistics.iter().map(number)))
-        };
-        let nothing = |data_type| new_null_array(&data_type, self.statistics.len());
-        let nulls = Int64Array::from_iter_values(self.statistics.iter().map(|s| i64::try_from(s.null_count).unwrap_or(i64::MAX)));
-        let columns: Vec<(&str, ArrayRef)> = vec![
-            ("input", Arc::new(StringArray::from_iter_values(&self.feature_names))),
-            ("min", of(|s| s.min)),
-            ("max", of(|s| s.max)),
-            ("mean", of(|s| s.mean)),
-            ("median", nothing(DataType::Float64)),
-            ("stddev", of(|s| s.stddev)),
-            ("category_count", nothing(DataType::Int64)),
-            ("null_count", Arc::new(nulls)),
-            ("dimension", nothing(DataType::Int64)),
-        ];
-        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
-            .map_err(|e| ModelError::bug(e.to_string()))
     }
 }
 
@@ -417,12 +371,13 @@ impl Model for KMeansModel {
     fn table(&self, table: ModelTable) -> Result<Option<RecordBatch>> {
         match table {
             ModelTable::Centroids { standardize } => self.centroids(standardize).map(Some),
-            ModelTable::FeatureInfo => self.feature_info().map(Some),
+            ModelTable::FeatureInfo => feature_statistics::table(self.feature_names.iter().map(String::as_str), &self.statistics).map(Some),
             _ => Ok(None),
         }
     }
 
-    fn evaluation(self: Arc<Self>, columns: &[InputColumn]) -> Result<Box<dyn Evaluation>> {
+    fn evaluation(self: Arc<Self>, columns: &[InputColumn], options: &Options) -> Result<Box<dyn Evaluation>> {
+        options.refuse(self.model_type())?;
         Ok(Box::new(KMeansEvaluation::new(self, columns)?))
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::Rows;
 use crate::exact_sum::{ExactMoments, ExactSum};
+use crate::feature_statistics::FeatureStatistics;
 use crate::features::FeatureColumns;
 use crate::simd::{Kernel, widest};
 use crate::{ModelError, Result};
@@ -63,6 +64,20 @@ impl FeatureMoments {
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
         self.nulls += other.nulls;
+    }
+
+    /// What is told of the feature; `median` is known from other passes.
+    pub fn statistics(&self, median: Option<f64>) -> FeatureStatistics {
+        let known = |number: f64| (self.min <= self.max).then_some(number);
+        FeatureStatistics {
+            min: known(self.min),
+            max: known(self.max),
+            mean: known(self.mean()),
+            stddev: known(self.deviation()),
+            median,
+            category_count: None,
+            null_count: self.nulls,
+        }
     }
 
     /// The mean of what is not NULL; 0 when all is.

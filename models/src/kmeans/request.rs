@@ -7,6 +7,7 @@ use super::assign::Grids;
 use super::finish::{Ends, Spreads};
 use super::preparation::Preparation;
 use super::sketch::Limits;
+use crate::medians::Interval;
 use crate::{ModelError, Result};
 
 /// A pass. Each but the first carries how rows are prepared: a block that was made anew prepares them again.
@@ -14,6 +15,13 @@ use crate::{ModelError, Result};
 pub enum Request {
     /// What features look like; answered with [`Moments`](super::moments::Moments).
     Moments,
+    /// How many numbers lie where medians may be; answered with a [`Counted`](crate::medians::Counted) for each interval. Rows are as they came.
+    Medians {
+        /// How many features each column has, for all rows.
+        widths: Vec<usize>,
+        /// Where to look.
+        intervals: Vec<Interval>,
+    },
     /// A sample of the distinct rows; answered with [`Sketch`](super::sketch::Sketch).
     Sketch {
         /// How rows are prepared.
@@ -59,7 +67,7 @@ impl Request {
     /// How rows are prepared.
     pub fn preparation(&self) -> Option<&Preparation> {
         match self {
-            Self::Moments => None,
+            Self::Moments | Self::Medians { .. } => None,
             Self::Sketch { preparation, .. }
             | Self::Chosen { preparation }
             | Self::Assign { preparation, .. }

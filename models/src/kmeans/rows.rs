@@ -12,6 +12,7 @@ use super::request::{Request, encode};
 use super::settings::Settings;
 use super::sketch::sketch;
 use crate::features::{FeatureColumns, TILE_ROWS, Tile, Tiles};
+use crate::medians::{Counted, Counter, Interval};
 use crate::{Block, Collector, ModelError, Observer, Result};
 
 /// What a row's label is before it has one.
@@ -141,6 +142,31 @@ impl Rows {
         Self { parts, widths, weighted, preparation: None, sums: None }
     }
 
+    /// Gives rows as many features as those of all blocks have.
+    fn widen(&mut self, widths: &[usize]) {
+        if self.widths == widths {
+            return;
+        }
+        let tiles = std::mem::take(&mut self.parts);
+        let (mut tiles, rest): (Vec<_>, Vec<_>) = tiles.into_iter().map(|p| (p.tile, (p.weights, p.chosen, p.labels))).unzip();
+        let mut all = Tiles { widths: self.widths.clone(), tiles: std::mem::take(&mut tiles) };
+        all.widen(widths);
+        let parts = all.tiles.into_iter().zip(rest);
+        self.parts = parts.map(|(tile, (weights, chosen, labels))| Part { tile, weights, chosen, labels }).collect();
+        self.widths = widths.to_vec();
+    }
+
+    /// Counts numbers where medians may be.
+    fn count(&mut self, widths: &[usize], intervals: &[Interval]) -> Vec<Counted> {
+        self.widen(widths);
+        let of = |interval: &Interval| {
+            let mut counter = Counter::new(*interval);
+            self.parts.iter().for_each(|part| counter.add(part.tile.feature(interval.feature)));
+            counter.finish()
+        };
+        intervals.iter().map(of).collect()
+    }
+
     /// Prepares the rows, unless they are.
     fn prepare(&mut self, preparation: &Preparation) -> Result<()> {
         match &self.preparation {
@@ -148,15 +174,7 @@ impl Rows {
             Some(_) => return Err(ModelError::bug("rows were prepared in another way")),
             None => {}
         }
-        if self.widths != preparation.widths {
-            let tiles = std::mem::take(&mut self.parts);
-            let (mut tiles, rest): (Vec<_>, Vec<_>) = tiles.into_iter().map(|p| (p.tile, (p.weights, p.chosen, p.labels))).unzip();
-            let mut all = Tiles { widths: self.widths.clone(), tiles: std::mem::take(&mut tiles) };
-            all.widen(&preparation.widths);
-            let parts = all.tiles.into_iter().zip(rest);
-            self.parts = parts.map(|(tile, (weights, chosen, labels))| Part { tile, weights, chosen, labels }).collect();
-            self.widths.clone_from(&preparation.widths);
-        }
+        self.widen(&preparation.widths);
         self.parts.iter_mut().try_for_each(|part| preparation.apply(&mut part.tile))?;
         self.preparation = Some(preparation.clone());
         Ok(())
@@ -191,8 +209,11 @@ impl Block for Rows {
             self.prepare(preparation)?;
         }
         match &request {
-            Request::Moments if self.preparation.is_some() => Err(ModelError::bug("rows were prepared before they were looked at")),
+            Request::Moments | Request::Medians { .. } if self.preparation.is_some() => {
+                Err(ModelError::bug("rows were prepared before they were looked at"))
+            }
             Request::Moments => encode(&Moments::of(self)),
+            Request::Medians { widths, intervals } => encode(&self.count(widths, intervals)),
             Request::Sketch { limits, .. } => encode(&sketch(&self.parts, limits, observer)?),
             Request::Chosen { .. } => encode(&self.chosen()),
             Request::Assign { grids, centres, .. } => encode(&self.assign(grids, centres, observer)?),

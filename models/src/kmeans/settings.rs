@@ -3,6 +3,7 @@
 use super::model::KMeansModel;
 use crate::features::FeatureColumns;
 use crate::options::OptionKind;
+use crate::type_names::sql_type_name;
 use crate::{InputColumn, Model, ModelError, OptionSpec, Options, Result};
 
 /// As many as labels can tell apart, with room.
@@ -257,9 +258,8 @@ fn named(
         );
     };
     if !fits(&columns[index].data_type) {
-        return Err(
-            ModelError::option(option, format!("column '{name}' is {}", columns[index].data_type)).hint(format!("it has to be {wanted}"))
-        );
+        return Err(ModelError::option(option, format!("column '{name}' is {}", sql_type_name(&columns[index].data_type)))
+            .hint(format!("it has to be {wanted}")));
     }
     Ok(Some(index))
 }

@@ -241,7 +241,7 @@ fn evaluates_as_training_did_whatever_the_division() {
     let columns = numbers(&[("x", x), ("y", y)]);
     for distance in ["euclidean", "cosine"] {
         let trained = train(&columns, &[clusters(4), ("distance_type", text(distance))]).unwrap();
-        let evaluation = model(&trained).evaluation(&inputs(&columns)).unwrap();
+        let evaluation = model(&trained).evaluation(&inputs(&columns), &crate::Options::default()).unwrap();
         let all = batch(&columns);
         let evaluate = |size: usize| {
             let (mut before, mut partial) = (None, None);

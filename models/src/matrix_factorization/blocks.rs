@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::config::{Config, Feedback};
-use super::errors::Errors;
 use super::factors::Factors;
 use super::half_step::{HalfStep, gram};
+use super::held_out::{Predicted, Split, sample};
 use super::ids::{Dictionary, Interner, UNKNOWN};
 use super::normal_equations::Gram;
 use super::ratings::{Ratings, Repeated, Rows};
-use super::wire::{Answer, Number, Request, pack, unpack_any};
+use super::wire::{Answer, Number, Part, Request, Setup, pack, unpack_any};
 use crate::model_file::checksum;
 use crate::{Block, Collector, ModelError, Observer, Result};
 
@@ -100,12 +98,13 @@ pub fn blocks(config: &Arc<Config>, layouts: &[usize], collected: Vec<Box<dyn Co
         let count = gathered.row_count();
         let [users, items] = gathered.dictionaries;
         let (own, others) = if *side == 0 { (users, items) } else { (items, users) };
-        return Ok(vec![vec![Box::new(OneSide::new(config.clone(), own, others, ratings, count)?)]]);
+        return Ok(vec![vec![Box::new(OneSide::new(config.clone(), *side, own, others, ratings, count)?)]]);
     }
     let by_user = gathered.rows(config, 0)?;
     let by_item = by_user.transposed(gathered.dictionaries[1].len());
     let count = gathered.row_count();
-    let whole = Whole { config: config.clone(), count, dictionaries: gathered.dictionaries, ratings: [by_user, by_item], state: None };
+    let whole =
+        Whole { config: config.clone(), count, dictionaries: gathered.dictionaries, ratings: [by_user, by_item], split: None, state: None };
     let mut whole: Option<Box<dyn Block>> = Some(Box::new(whole));
     Ok(layouts.iter().map(|_| whole.take().into_iter().collect()).collect())
 }
@@ -123,24 +122,6 @@ fn row_weights(config: &Config, ratings: &Rows) -> Vec<f64> {
     (0..ratings.len()).map(weigh).collect()
 }
 
-/// The errors of each row's predictions.
-fn row_errors(config: &Config, ratings: &Rows, users: &Factors, items: &Factors) -> Vec<u8> {
-    let errors: Vec<Errors> = (0..ratings.len())
-        .into_par_iter()
-        .with_min_len(64)
-        .map(|row| {
-            let (others, values) = ratings.row(row);
-            let mut errors = Errors::default();
-            for (other, rating) in others.iter().zip(values) {
-                let score = super::scores::score(users.row(row), items.row(*other as usize), config.rank);
-                errors.add(&Errors::without_logs(super::scores::target(config.feedback, *rating), f64::from(score)));
-            }
-            errors
-        })
-        .collect();
-    f64::to_bytes(&errors.iter().flat_map(Errors::as_array).collect::<Vec<f64>>())
-}
-
 fn row_lengths(ratings: &Rows) -> Vec<u64> {
     ratings.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as u64).collect()
 }
@@ -151,26 +132,52 @@ struct Whole {
     count: u64,
     dictionaries: [Dictionary; 2],
     ratings: [Rows; 2],
+    /// What is held out, and the other ratings by user and by item, once a run needs it.
+    split: Option<(Split, [Rows; 2])>,
     state: Option<State>,
 }
 
 /// Factors after some iterations. They only save work: another block makes them again from the first iteration on.
 struct State {
+    setup: Setup,
     iteration: u32,
     factors: [Factors; 2],
     loss: f64,
 }
 
 impl Whole {
-    fn bring_to(&mut self, iteration: u32, observer: &dyn Observer) -> Result<&State> {
-        let mut state = match self.state.take() {
-            Some(state) if state.iteration <= iteration => state,
-            _ => self.begin()?,
+    fn split(&mut self) -> Result<&(Split, [Rows; 2])> {
+        let split = match self.split.take() {
+            Some(split) => split,
+            None => {
+                let split = Split::new(self.config.seed, &self.dictionaries[0], &self.dictionaries[1])?;
+                let by_user = split.training(&self.ratings[0], 0);
+                let by_item = by_user.transposed(self.dictionaries[1].len());
+                (split, [by_user, by_item])
+            }
         };
+        Ok(self.split.insert(split))
+    }
+
+    /// The ratings of a run.
+    fn ratings(&mut self, part: Part) -> Result<&[Rows; 2]> {
+        match part {
+            Part::All => Ok(&self.ratings),
+            Part::Training => Ok(&self.split()?.1),
+        }
+    }
+
+    fn bring_to(&mut self, iteration: u32, setup: Setup, observer: &dyn Observer) -> Result<&State> {
+        let config = setup.apply(&self.config);
+        let mut state = match self.state.take() {
+            Some(state) if state.setup == setup && state.iteration <= iteration => state,
+            _ => self.begin(setup)?,
+        };
+        let ratings = self.ratings(setup.part)?;
         while state.iteration < iteration {
-            let (items, _) = self.half(1, &state, observer)?;
+            let (items, _) = half(&config, ratings, 1, &state, observer)?;
             state.factors[1] = items;
-            let (users, losses) = self.half(0, &state, observer)?;
+            let (users, losses) = half(&config, ratings, 0, &state, observer)?;
             state.factors[0] = users;
             state.loss = losses.iter().sum();
             state.iteration += 1;
@@ -178,34 +185,62 @@ impl Whole {
         Ok(self.state.insert(state))
     }
 
-    fn begin(&self) -> Result<State> {
-        let [users, items] = [0, 1].map(|side| Factors::initial(&self.dictionaries[side], self.config.rank, self.config.seed));
-        Ok(State { iteration: 0, factors: [users?, items?], loss: 0.0 })
+    fn begin(&self, setup: Setup) -> Result<State> {
+        let [users, items] = [0, 1].map(|side: usize| Factors::initial(&self.dictionaries[side], setup.rank, self.config.seed));
+        Ok(State { setup, iteration: 0, factors: [users?, items?], loss: 0.0 })
     }
 
-    fn half(&self, side: usize, state: &State, observer: &dyn Observer) -> Result<(Factors, Vec<f64>)> {
-        let factors = &state.factors[1 - side];
-        let gram = gram(&self.config, factors);
-        let before = Some(&state.factors[side]);
-        HalfStep { config: &self.config, ratings: &self.ratings[side], factors, gram: gram.as_ref(), before }.solve(observer)
-    }
-
-    fn result(&mut self, iteration: u32, observer: &dyn Observer) -> Result<Vec<u8>> {
-        self.bring_to(iteration, observer)?;
+    /// Brings a run to an iteration and hands over what predicts ratings then; with `split` only those that are held out count.
+    fn predicting<T>(
+        &mut self,
+        (iteration, setup): (u32, Setup),
+        with_split: bool,
+        observer: &dyn Observer,
+        then: impl FnOnce(&Self, &State, &Predicted<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.bring_to(iteration, setup, observer)?;
+        if with_split {
+            self.split()?;
+        }
         let Some(state) = &self.state else { return Err(ModelError::bug("a training without factors")) };
-        let [users, items] = &state.factors;
-        let errors = row_errors(&self.config, &self.ratings[0], users, items);
-        let parts = [
-            self.dictionaries[0].to_ipc()?,
-            f32::to_bytes(&users.to_dense()),
-            self.dictionaries[1].to_ipc()?,
-            f32::to_bytes(&items.to_dense()),
-            errors,
-            u64::to_bytes(&row_lengths(&self.ratings[0])),
-            u32::to_bytes(&self.ratings[0].others),
-        ];
-        pack(Answer::Result, &parts.each_ref().map(Vec::as_slice))
+        let config = setup.apply(&self.config);
+        let (keys, [users, items]) = (self.dictionaries[0].random_keys()?, &state.factors);
+        let split = self.split.as_ref().map(|(split, _)| split).filter(|_| with_split);
+        let (ratings, sample) = (&self.ratings[0], sample(&self.dictionaries[0])?);
+        then(self, state, &Predicted { config: &config, ratings, users, items, places: None, keys: &keys, sample, split })
     }
+
+    fn result(&mut self, iteration: u32, setup: Setup, observer: &dyn Observer) -> Result<Vec<u8>> {
+        self.predicting((iteration, setup), false, observer, |block, state, predicted| {
+            let [users, items] = &state.factors;
+            let [errors, rankings] = predicted.measure().to_bytes();
+            let parts = [
+                block.dictionaries[0].to_ipc()?,
+                f32::to_bytes(&users.to_dense()),
+                block.dictionaries[1].to_ipc()?,
+                f32::to_bytes(&items.to_dense()),
+                errors,
+                rankings,
+                absolutes(predicted),
+                f32::to_bytes(&block.ratings[0].values),
+                u64::to_bytes(&row_lengths(&block.ratings[0])),
+                u32::to_bytes(&block.ratings[0].others),
+            ];
+            pack(Answer::Result, &parts.each_ref().map(Vec::as_slice))
+        })
+    }
+}
+
+/// The absolute errors of explicit feedback.
+fn absolutes(predicted: &Predicted<'_>) -> Vec<u8> {
+    if predicted.config.is_implicit() { Vec::new() } else { f32::to_bytes(&predicted.absolutes()) }
+}
+
+fn half(config: &Config, ratings: &[Rows; 2], side: usize, state: &State, observer: &dyn Observer) -> Result<(Factors, Vec<f64>)> {
+    let factors = &state.factors[1 - side];
+    let gram = gram(config, factors);
+    let before = Some(&state.factors[side]);
+    HalfStep { config, ratings: &ratings[side], factors, gram: gram.as_ref(), before }.solve(observer)
 }
 
 impl Block for Whole {
@@ -213,81 +248,157 @@ impl Block for Whole {
         let (request, _) = unpack_any::<Request>(request)?;
         match request {
             Request::Ids => {
-                let weights = f64::to_bytes(&row_weights(&self.config, &self.ratings[0]));
                 let sizes = [self.count, self.dictionaries[1].len() as u64];
-                pack(Answer::Ids { whole: true }, &[&[], &weights, &u64::to_bytes(&sizes)])
+                pack(Answer::Ids { whole: true }, &[&[], &u64::to_bytes(&sizes)])
             }
-            Request::Iterate { iteration } => {
-                let loss = self.bring_to(iteration, observer)?.loss;
+            Request::Weights(setup) => {
+                let config = setup.apply(&self.config);
+                pack(Answer::Weights, &[&[], &f64::to_bytes(&row_weights(&config, &self.ratings(setup.part)?[0]))])
+            }
+            Request::Iterate { iteration, setup } => {
+                let loss = self.bring_to(iteration, setup, observer)?.loss;
                 pack(Answer::Loss, &[&loss.to_le_bytes()])
             }
-            Request::Result { iteration } => self.result(iteration, observer),
+            Request::Result { iteration, setup } => self.result(iteration, setup, observer),
+            Request::HeldOut { iteration, setup, .. } => self.predicting((iteration, setup), true, observer, |_, _, predicted| {
+                let [errors, rankings] = predicted.measure().to_bytes();
+                pack(Answer::HeldOut, &[&[], &errors, &rankings])
+            }),
             other => Err(ModelError::bug(format!("{other:?} of a block that has everything"))),
         }
     }
 
     fn bytes(&self) -> usize {
         let factors = self.dictionaries.iter().map(|ids| ids.len() * self.config.rank.next_multiple_of(8) * 4).sum::<usize>();
-        self.ratings.iter().map(Rows::bytes).sum::<usize>() + self.dictionaries.iter().map(Dictionary::bytes).sum::<usize>() + factors
+        let training = self.split.iter().flat_map(|(_, ratings)| ratings);
+        self.ratings.iter().chain(training).map(Rows::bytes).sum::<usize>()
+            + self.dictionaries.iter().map(Dictionary::bytes).sum::<usize>()
+            + factors
     }
 }
 
 /// The ratings of some users, or of some items; the factors of the others come with each request.
 struct OneSide {
     config: Arc<Config>,
+    /// 0: users, 1: items.
+    side: usize,
     count: u64,
     own: Dictionary,
     own_ipc: Vec<u8>,
     key: String,
     others: Dictionary,
     ratings: Rows,
+    /// What is held out, and the other ratings, once a run needs it.
+    split: Option<(Split, Rows)>,
     /// Places of this block's ids in dictionaries that came, by their checksums: of others, of its own.
     found: [Option<(String, Vec<u32>)>; 2],
 }
 
 impl OneSide {
-    fn new(config: Arc<Config>, own: Dictionary, others: Dictionary, ratings: Rows, count: u64) -> Result<Self> {
+    fn new(config: Arc<Config>, side: usize, own: Dictionary, others: Dictionary, ratings: Rows, count: u64) -> Result<Self> {
         let own_ipc = own.to_ipc()?;
-        Ok(Self { config, count, key: checksum(&own_ipc), own, own_ipc, others, ratings, found: [None, None] })
+        Ok(Self { config, side, count, key: checksum(&own_ipc), own, own_ipc, others, ratings, split: None, found: [None, None] })
+    }
+
+    /// Splits the ratings unless they are.
+    fn split(&mut self) -> Result<()> {
+        if self.split.is_none() {
+            let (users, items) = if self.side == 0 { (&self.own, &self.others) } else { (&self.others, &self.own) };
+            let split = Split::new(self.config.seed, users, items)?;
+            let training = split.training(&self.ratings, self.side);
+            self.split = Some((split, training));
+        }
+        Ok(())
+    }
+
+    /// The ratings of a run, once they are split.
+    fn ratings(&self, part: Part) -> &Rows {
+        match (&self.split, part) {
+            (Some((_, training)), Part::Training) => training,
+            _ => &self.ratings,
+        }
     }
 
     /// The rows of a matrix that came which belong to this block's ids: those of others (0) or its own (1).
-    fn pick(&mut self, which: usize, ids: &[u8], factors: &[u8]) -> Result<Factors> {
+    fn pick(&mut self, which: usize, ids: &[u8], factors: &Factors) -> Result<Factors> {
         let key = checksum(ids);
         let dictionary = if which == 0 { &self.others } else { &self.own };
         let places = match self.found[which].take() {
             Some((known, places)) if known == key => places,
             _ => Dictionary::from_ipc(ids)?.places("id", dictionary.ids())?,
         };
-        let dense = f32::from_bytes(factors);
-        let known = dense.len() / self.config.rank;
-        if places.iter().any(|place| *place == UNKNOWN || *place as usize >= known) {
+        if places.iter().any(|place| *place == UNKNOWN || *place as usize >= factors.len()) {
             return Err(ModelError::bug("a request does not have all ids of the block"));
         }
-        let picked = Factors::from_dense(self.config.rank, &dense).take(&places);
+        let picked = factors.take(&places);
         self.found[which] = Some((key, places));
         Ok(picked)
     }
 
-    fn solve(&mut self, parts: &[&[u8]], observer: &dyn Observer) -> Result<Vec<u8>> {
+    fn solve(&mut self, setup: Setup, parts: &[&[u8]], observer: &dyn Observer) -> Result<Vec<u8>> {
         let &[other_ids, others, gram, own_ids, own] = parts else { return Err(ModelError::bug("a request to solve rows lacks parts")) };
-        let factors = self.pick(0, other_ids, others)?;
-        let before = if own_ids.is_empty() { None } else { Some(self.pick(1, own_ids, own)?) };
+        if setup.part == Part::Training {
+            self.split()?;
+        }
+        let config = setup.apply(&self.config);
+        let dense = |bytes| Factors::from_dense(config.rank, &f32::from_bytes(bytes));
+        let factors = self.pick(0, other_ids, &dense(others))?;
+        let before = if own_ids.is_empty() { None } else { Some(self.pick(1, own_ids, &dense(own))?) };
         let gram = if gram.is_empty() { None } else { Some(Gram { upper: f64::from_bytes(gram) }) };
-        let step =
-            HalfStep { config: &self.config, ratings: &self.ratings, factors: &factors, gram: gram.as_ref(), before: before.as_ref() };
+        let ratings = self.ratings(setup.part);
+        let step = HalfStep { config: &config, ratings, factors: &factors, gram: gram.as_ref(), before: before.as_ref() };
         let (solved, losses) = step.solve(observer)?;
         pack(Answer::Rows, &[self.key.as_bytes(), &f32::to_bytes(&solved.to_dense()), &f64::to_bytes(&losses)])
     }
 
-    fn rated(&mut self, parts: &[&[u8]]) -> Result<Vec<u8>> {
+    /// Hands over what predicts ratings with the factors that came; with `split` only those that are held out count.
+    fn predicting<T>(
+        &mut self,
+        (setup, sample): (Setup, u64),
+        parts: &[&[u8]],
+        with_split: bool,
+        then: impl FnOnce(&Self, &Predicted<'_>) -> Result<T>,
+    ) -> Result<T> {
         let &[item_ids, items, user_ids, users] = parts else { return Err(ModelError::bug("a request for ratings lacks parts")) };
-        let items = self.pick(0, item_ids, items)?;
-        let users = self.pick(1, user_ids, users)?;
-        let errors = row_errors(&self.config, &self.ratings, &users, &items);
+        if with_split {
+            self.split()?;
+        }
+        let config = setup.apply(&self.config);
+        let dense = |bytes| Factors::from_dense(config.rank, &f32::from_bytes(bytes));
+        let items = dense(items);
+        // For the places of this block's items among all.
+        self.pick(0, item_ids, &items)?;
+        let users = self.pick(1, user_ids, &dense(users))?;
         let Some((_, places)) = &self.found[0] else { return Err(ModelError::bug("a block without places")) };
-        let rated: Vec<u32> = self.ratings.others.iter().map(|other| places[*other as usize]).collect();
-        pack(Answer::Rated, &[self.key.as_bytes(), &errors, &u64::to_bytes(&row_lengths(&self.ratings)), &u32::to_bytes(&rated)])
+        let (keys, places) = (self.own.random_keys()?, Some(places.as_slice()));
+        let split = self.split.as_ref().map(|(split, _)| split).filter(|_| with_split);
+        let (config, ratings, users, items, keys) = (&config, &self.ratings, &users, &items, &keys);
+        then(self, &Predicted { config, ratings, users, items, places, keys, sample, split })
+    }
+
+    fn rated(&mut self, run: (Setup, u64), parts: &[&[u8]]) -> Result<Vec<u8>> {
+        self.predicting(run, parts, false, |block, predicted| {
+            let [errors, rankings] = predicted.measure().to_bytes();
+            let places = predicted.places.unwrap_or_default();
+            let rated: Vec<u32> = block.ratings.others.iter().map(|other| places[*other as usize]).collect();
+            let parts = [
+                errors,
+                rankings,
+                absolutes(predicted),
+                f32::to_bytes(&block.ratings.values),
+                u64::to_bytes(&row_lengths(&block.ratings)),
+                u32::to_bytes(&rated),
+            ];
+            let parts: Vec<&[u8]> = std::iter::once(block.key.as_bytes()).chain(parts.iter().map(Vec::as_slice)).collect();
+            pack(Answer::Rated, &parts)
+        })
+    }
+
+    fn held_out(&mut self, run: (Setup, u64), parts: &[&[u8]]) -> Result<Vec<u8>> {
+        self.predicting(run, parts, true, |block, predicted| {
+            let [errors, rankings] = predicted.measure().to_bytes();
+            pack(Answer::HeldOut, &[block.key.as_bytes(), &errors, &rankings])
+        })
     }
 }
 
@@ -295,17 +406,28 @@ impl Block for OneSide {
     fn pass(&mut self, request: &[u8], observer: &dyn Observer) -> Result<Vec<u8>> {
         let (request, parts) = unpack_any::<Request>(request)?;
         match request {
-            Request::Ids => {
-                let weights = f64::to_bytes(&row_weights(&self.config, &self.ratings));
-                pack(Answer::Ids { whole: false }, &[&self.own_ipc, &weights, &self.count.to_le_bytes()])
+            Request::Ids => pack(Answer::Ids { whole: false }, &[&self.own_ipc, &self.count.to_le_bytes()]),
+            Request::Weights(setup) => {
+                if setup.part == Part::Training {
+                    self.split()?;
+                }
+                let weights = row_weights(&setup.apply(&self.config), self.ratings(setup.part));
+                pack(Answer::Weights, &[self.key.as_bytes(), &f64::to_bytes(&weights)])
             }
-            Request::Solve => self.solve(&parts, observer),
-            Request::Rated => self.rated(&parts),
+            Request::Solve(setup) => self.solve(setup, &parts, observer),
+            Request::Rated { setup, sample } => self.rated((setup, sample), &parts),
+            Request::HeldOut { setup, sample, .. } => self.held_out((setup, sample), &parts),
             other => Err(ModelError::bug(format!("{other:?} of a block that has some rows"))),
         }
     }
 
     fn bytes(&self) -> usize {
-        self.ratings.bytes() + self.own.bytes() + self.others.bytes() + self.own_ipc.len() + (self.own.len() + self.others.len()) * 4
+        let training = self.split.as_ref().map_or(0, |(_, training)| training.bytes());
+        self.ratings.bytes()
+            + training
+            + self.own.bytes()
+            + self.others.bytes()
+            + self.own_ipc.len()
+            + (self.own.len() + self.others.len()) * 4
     }
 }

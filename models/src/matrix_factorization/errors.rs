@@ -64,8 +64,8 @@ impl Errors {
     /// The measures of explicit feedback by the names of `ML.EVALUATE`; those that are not defined are left out.
     ///
     /// With `e = t - p`: `mean_absolute_error = Σ|e| / n`, `mean_squared_error = Σe² / n`, `root_mean_squared_error` its root,
-    /// `mean_squared_log_error = Σ(ln(1 + t) - ln(1 + p))² / n`, `r2_score = 1 - Σe² / Σ(t - mean t)²`, `explained_variance = 1 - var(e) / var(t)`.
-    pub fn measures(&self) -> BTreeMap<String, f64> {
+    /// `mean_squared_log_error = Σ(ln(1 + t) - ln(1 + p))² / n`, `median_absolute_error` the `median` that is given, `r2_score = 1 - Σe² / Σ(t - mean t)²`, `explained_variance = 1 - var(e) / var(t)`.
+    pub fn measures(&self, median: Option<f64>) -> BTreeMap<String, f64> {
         let n = self.count;
         let spread = self.squared_targets - self.targets * self.targets / n;
         let error_spread = self.squares - self.errors * self.errors / n;
@@ -77,6 +77,7 @@ impl Errors {
                 self.squares / n,
                 (self.squares / n).sqrt(),
                 self.squared_logs / n,
+                median.unwrap_or(f64::NAN),
                 of_spread(self.squares),
                 of_spread(error_spread),
             ])
@@ -87,5 +88,41 @@ impl Errors {
 }
 
 /// Names of the measures of explicit feedback, in the order of `ML.EVALUATE`.
-pub const MEASURES: [&str; 6] =
-    ["mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "mean_squared_log_error", "r2_score", "explained_variance"];
+pub const MEASURES: [&str; 7] = [
+    "mean_absolute_error",
+    "mean_squared_error",
+    "root_mean_squared_error",
+    "mean_squared_log_error",
+    "median_absolute_error",
+    "r2_score",
+    "explained_variance",
+];
+
+/// The median, of an even number of values the mean of the two in the middle; the order of the values changes.
+pub fn median(values: &mut [f32]) -> Option<f64> {
+    let middle = values.len() / 2;
+    if values.is_empty() {
+        return None;
+    }
+    let (_, upper, _) = values.select_nth_unstable_by(middle, f32::total_cmp);
+    let upper = f64::from(*upper);
+    if values.len() % 2 == 1 {
+        return Some(upper);
+    }
+    let lower = values[..middle].iter().copied().max_by(f32::total_cmp).map_or(upper, f64::from);
+    Some((lower + upper) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&mut []), None);
+        assert_eq!(median(&mut [3.0]), Some(3.0));
+        assert_eq!(median(&mut [3.0, 1.0]), Some(2.0));
+        assert_eq!(median(&mut [9.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&mut [9.0, 1.0, 2.0, 4.0]), Some(3.0));
+    }
+}

@@ -8,12 +8,13 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::config::{ColdStart, rating_type};
-use super::errors::{Errors, MEASURES, SUMS};
+use super::errors::{Errors, MEASURES, SUMS, median};
 use super::ids::UNKNOWN;
 use super::model::MatrixFactorizationModel;
-use super::ranking::{RankedHits, positions};
 use super::ratings::read_ratings;
 use super::scores::target;
+use super::user_ranking::{UserRanking, Wanted};
+use super::wire::Number as _;
 use crate::exact_sum::ExactSum;
 use crate::{Evaluation, InputColumn, ModelError, Result};
 
@@ -43,7 +44,7 @@ fn damaged(error: impl std::fmt::Display) -> ModelError {
     ModelError::bug(format!("a partial result of an evaluation: {error}"))
 }
 
-/// Errors of predicted ratings. Pairs with unknown ids are left out with `cold_start = 'drop'`; with 'nan' one of them makes all measures NaN.
+/// Errors of predicted ratings; the median is exact of absolute errors in 32 bits. Pairs with unknown ids are left out with `cold_start = 'drop'`; with 'nan' one of them makes all measures NaN.
 pub struct ErrorEvaluation {
     model: Arc<MatrixFactorizationModel>,
     columns: [usize; 3],
@@ -56,6 +57,25 @@ struct Partial {
     nan: bool,
     /// Some rating or prediction was -1 or less.
     without_logs: bool,
+}
+
+impl Partial {
+    /// A partial result: the absolute errors, 4 bytes each, then the rest and its length, so that errors are added without reading those before.
+    fn split(mut bytes: Vec<u8>) -> Result<(Vec<u8>, Self)> {
+        let Some((_, length)) = bytes.split_last_chunk::<4>() else { return Ok((bytes, Self::default())) };
+        let end = bytes.len() - 4;
+        let begin = end.checked_sub(u32::from_le_bytes(*length) as usize).ok_or_else(|| damaged("it ends early"))?;
+        let partial = postcard::from_bytes(&bytes[begin..end]).map_err(damaged)?;
+        bytes.truncate(begin);
+        Ok((bytes, partial))
+    }
+
+    fn join(&self, mut absolutes: Vec<u8>) -> Result<Vec<u8>> {
+        let rest = postcard::to_allocvec(self).map_err(damaged)?;
+        absolutes.extend_from_slice(&rest);
+        absolutes.extend_from_slice(&(rest.len() as u32).to_le_bytes());
+        Ok(absolutes)
+    }
 }
 
 impl ErrorEvaluation {
@@ -79,10 +99,7 @@ impl Evaluation for ErrorEvaluation {
     }
 
     fn accumulate(&self, _: usize, _: Option<&[u8]>, partial: Option<Vec<u8>>, columns: &[ArrayRef]) -> Result<Vec<u8>> {
-        let mut partial: Partial = match partial {
-            Some(bytes) => postcard::from_bytes(&bytes).map_err(damaged)?,
-            None => Partial::default(),
-        };
+        let (mut absolutes, mut partial) = Partial::split(partial.unwrap_or_default())?;
         let [users, items, ratings] = columns else { return Err(ModelError::bug("an evaluation takes three columns")) };
         let ratings = read_ratings(&self.model.column_names()[2], ratings)?;
         let predicted = self.model.predict_pairs(users, items)?;
@@ -92,22 +109,25 @@ impl Evaluation for ErrorEvaluation {
                 partial.nan = true;
                 continue;
             }
-            for (sum, value) in partial.sums.iter_mut().zip(Errors::of(target(self.model.feedback(), rating), prediction).as_array()) {
+            let errors = Errors::of(target(self.model.feedback(), rating), prediction);
+            for (sum, value) in partial.sums.iter_mut().zip(errors.as_array()) {
                 if value.is_finite() { sum.add(value) } else { partial.without_logs = true }
             }
+            absolutes.extend_from_slice(&(errors.absolutes as f32).to_le_bytes());
         }
-        postcard::to_allocvec(&partial).map_err(damaged)
+        partial.join(absolutes)
     }
 
     fn merge(&self, _: usize, one: Vec<u8>, other: &[u8]) -> Result<Vec<u8>> {
-        let mut one: Partial = postcard::from_bytes(&one).map_err(damaged)?;
-        let other: Partial = postcard::from_bytes(other).map_err(damaged)?;
+        let (mut absolutes, mut one) = Partial::split(one)?;
+        let (more, other) = Partial::split(other.to_vec())?;
+        absolutes.extend_from_slice(&more);
         for (sum, other) in one.sums.iter_mut().zip(&other.sums) {
             sum.merge(other);
         }
         one.nan |= other.nan;
         one.without_logs |= other.without_logs;
-        postcard::to_allocvec(&one).map_err(damaged)
+        one.join(absolutes)
     }
 
     fn schema(&self) -> SchemaRef {
@@ -115,15 +135,12 @@ impl Evaluation for ErrorEvaluation {
     }
 
     fn finish(&self, _: Option<&[u8]>, partial: Option<&[u8]>) -> Result<RecordBatch> {
-        let partial: Partial = match partial {
-            Some(bytes) => postcard::from_bytes(bytes).map_err(damaged)?,
-            None => Partial::default(),
-        };
+        let (absolutes, partial) = Partial::split(partial.unwrap_or_default().to_vec())?;
         let mut sums = Errors::from_array(partial.sums.each_ref().map(ExactSum::value));
         if partial.without_logs {
             sums.squared_logs = f64::NAN;
         }
-        let measures = sums.measures();
+        let measures = sums.measures(median(&mut f32::from_bytes(&absolutes)));
         let value = |name: &str| if partial.nan { Some(f64::NAN) } else { measures.get(name).copied() };
         row_of(MEASURES.iter().map(|name| (*name).to_string()), MEASURES.iter().map(|name| value(name)))
     }
@@ -147,19 +164,6 @@ pub struct RankingEvaluation {
 /// User, item and rating of a row, 4 bytes each.
 const RECORD: usize = 12;
 
-#[derive(Default, Clone, Copy)]
-struct UserMeasures {
-    users: f64,
-    average_precision: f64,
-    ndcg: f64,
-    precision: f64,
-    recall: f64,
-    ranks: f64,
-    rank_weights: f64,
-    squares: f64,
-    rows: f64,
-}
-
 impl RankingEvaluation {
     /// Of a model on rows with these columns; items with a rating above `wanted_above` are wanted, `k` is how many are recommended.
     ///
@@ -170,47 +174,13 @@ impl RankingEvaluation {
         Ok(Self { model, columns, wanted_above, k })
     }
 
-    fn names(&self) -> [String; 6] {
-        let k = self.k;
-        [
-            "mean_average_precision".to_string(),
-            "normalized_discounted_cumulative_gain".to_string(),
-            "average_rank".to_string(),
-            "mean_squared_error".to_string(),
-            format!("precision_at_{k}"),
-            format!("recall_at_{k}"),
-        ]
-    }
-
-    /// The measures of one user's rows, which are ordered by item.
-    fn measure(&self, rows: &[(u32, u32, f32)], scores: &mut Vec<f32>) -> UserMeasures {
-        let Some((user, _, _)) = rows.first() else { return UserMeasures::default() };
+    /// The sums of one user's rows, which are ordered by item.
+    fn measure(&self, rows: &[(u32, u32, f32)], scores: &mut Vec<f32>) -> UserRanking {
+        let Some((user, _, _)) = rows.first() else { return UserRanking::default() };
         self.model.scores_of_user(*user, scores);
-        let square = |row: &(u32, u32, f32)| (target(self.model.feedback(), row.2) - f64::from(scores[row.1 as usize])).powi(2);
-        let mut measures = UserMeasures { squares: rows.iter().map(square).sum(), rows: rows.len() as f64, ..UserMeasures::default() };
-        let wanted: Vec<(u32, f32)> = rows.iter().filter(|row| row.2 > self.wanted_above).map(|row| (row.1, row.2)).collect();
-        if wanted.is_empty() {
-            return measures;
-        }
-        let named = |item: &u32| rows.binary_search_by_key(item, |row| row.1).is_ok();
-        let skipped: Vec<u32> = self.model.seen_by_user(*user).iter().copied().filter(|item| !named(item)).collect();
-        let candidates: Vec<u32> = wanted.iter().map(|(item, _)| *item).collect();
-        let found = positions(scores, &candidates, &skipped);
-        let last = (scores.len() - skipped.len()).saturating_sub(1).max(1) as f64;
-        for (position, (_, rating)) in found.iter().zip(&wanted) {
-            let weight = if self.model.is_implicit() { f64::from(*rating).max(0.0) } else { 1.0 };
-            measures.ranks += weight * *position as f64 / last;
-            measures.rank_weights += weight;
-        }
-        let mut ascending = found;
-        ascending.sort_unstable();
-        let hits = RankedHits::new(ascending, wanted.len());
-        measures.users = 1.0;
-        measures.average_precision = hits.average_precision();
-        measures.ndcg = hits.ndcg();
-        measures.precision = hits.precision_at(self.k);
-        measures.recall = hits.recall_at(self.k);
-        measures
+        let rated: Vec<(u32, f32)> = rows.iter().map(|row| (row.1, row.2)).collect();
+        let seen = self.model.seen_by_user(*user);
+        Wanted { feedback: self.model.feedback(), above: self.wanted_above, k: self.k, rows: &rated, seen }.measure(scores)
     }
 }
 
@@ -244,7 +214,8 @@ impl Evaluation for RankingEvaluation {
     }
 
     fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.names().map(|name| Field::new(name, DataType::Float64, true)).to_vec()))
+        let measures = UserRanking::default().measures(self.k);
+        Arc::new(Schema::new(measures.map(|(name, _)| Field::new(name, DataType::Float64, true)).to_vec()))
     }
 
     fn finish(&self, _: Option<&[u8]>, partial: Option<&[u8]>) -> Result<RecordBatch> {
@@ -269,19 +240,11 @@ impl Evaluation for RankingEvaluation {
         rows.par_sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(b.2.total_cmp(&a.2)));
         rows.dedup_by_key(|row| (row.0, row.1));
         let users: Vec<&[(u32, u32, f32)]> = rows.chunk_by(|a, b| a.0 == b.0).collect();
-        let measured: Vec<UserMeasures> = users.into_par_iter().map_init(Vec::new, |scores, rows| self.measure(rows, scores)).collect();
-        let sum = |part: fn(&UserMeasures) -> f64| measured.iter().map(part).sum::<f64>();
-        let mean = |part: f64, whole: f64| (whole > 0.0).then(|| part / whole);
-        let users = sum(|m| m.users);
-        let values = [
-            mean(sum(|m| m.average_precision), users),
-            mean(sum(|m| m.ndcg), users),
-            mean(sum(|m| m.ranks), sum(|m| m.rank_weights)),
-            mean(sum(|m| m.squares), sum(|m| m.rows)),
-            mean(sum(|m| m.precision), users),
-            mean(sum(|m| m.recall), users),
-        ];
-        row_of(self.names().into_iter(), values.into_iter())
+        let measured: Vec<UserRanking> = users.into_par_iter().map_init(Vec::new, |scores, rows| self.measure(rows, scores)).collect();
+        let mut sums = UserRanking::default();
+        measured.iter().for_each(|user| sums.add(user));
+        let (names, values): (Vec<_>, Vec<_>) = sums.measures(self.k).into_iter().unzip();
+        row_of(names.into_iter(), values.into_iter())
     }
 }
 

@@ -97,7 +97,7 @@ impl HalfStep<'_> {
     fn solve_row(&self, row: usize, x: &mut [f32], whole_gram: &[f32], scratch: &mut Scratch) -> f64 {
         let (others, ratings) = self.ratings.row(row);
         let equation = Weighted::new(self.config, ratings, &mut scratch.weights, &mut scratch.targets);
-        if equation.positive == 0 && self.config.is_implicit() {
+        if equation.positive == 0 {
             return equation.constant; // 0 is the solution
         }
         let ridge = self.config.l2_reg * if self.config.reg_by_ratings { equation.positive as f64 } else { 1.0 };

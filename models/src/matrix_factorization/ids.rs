@@ -5,7 +5,7 @@
 use std::io::Cursor;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt32Array, make_array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt32Array, make_array, new_null_array};
 use arrow::compute::{cast, concat, take};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema, UInt64Type};
 use arrow::ipc::reader::StreamReader;
@@ -16,6 +16,7 @@ use hashbrown::HashTable;
 use std::hash::BuildHasher as _;
 
 use crate::keyed_random::mix;
+use crate::type_names::sql_type_name;
 use crate::{ModelError, Result};
 
 /// Stands for an id that the dictionary does not have.
@@ -33,7 +34,8 @@ pub fn canonical_type(column: &str, data_type: &DataType) -> Result<DataType> {
         DataType::Dictionary(_, values) => canonical_type(column, values),
         DataType::Float16 => Ok(DataType::Float32),
         flat if flat.is_primitive() || matches!(flat, DataType::Boolean | DataType::FixedSizeBinary(_)) => Ok(flat.clone()),
-        other => Err(ModelError::column(column, format!("values of type {other} cannot be ids")).hint("use numbers, texts or dates")),
+        other => Err(ModelError::column(column, format!("values of type {} cannot be ids", sql_type_name(other)))
+            .hint("use numbers, texts or dates")),
     }
 }
 
@@ -264,6 +266,16 @@ impl Dictionary {
     /// Of ids that are canonical, sorted and distinct.
     pub fn new(ids: ArrayRef) -> Self {
         Self { ids, index: OnceLock::new() }
+    }
+
+    /// One id that nobody has, of a canonical type: what stands for ids that are not known yet.
+    ///
+    /// # Errors
+    /// A type of which there are no arrays without NULL.
+    pub fn placeholder(id_type: &DataType) -> Result<Self> {
+        let zero = new_null_array(id_type, 1).to_data().into_builder().nulls(None).build();
+        let zero = zero.map_err(|e| ModelError::bug(format!("an id of type {id_type}: {e}")))?;
+        Ok(Self::new(make_array(zero)))
     }
 
     /// The ids.

@@ -24,14 +24,18 @@ mod errors;
 mod evaluation;
 mod factors;
 mod half_step;
+mod held_out;
 mod ids;
 mod model;
 mod nonnegative;
 mod normal_equations;
 pub mod ranking;
 mod ratings;
+mod runs;
 mod scores;
 mod trainer;
+mod tuning;
+mod user_ranking;
 mod wire;
 
 #[cfg(test)]
@@ -66,7 +70,7 @@ impl ModelType for MatrixFactorization {
         if warm_start.is_some() {
             return Err(ModelError::option("warm_start", "a matrix factorization always begins anew").hint("leave it out"));
         }
-        Ok(Box::new(trainer::AlsTrainer::new(config::Config::new(options, columns)?)))
+        Ok(Box::new(trainer::AlsTrainer::new(options, columns)?))
     }
 
     fn read(&self, file: &ModelFile) -> Result<Arc<dyn Model>> {

@@ -13,16 +13,16 @@ use super::NAME;
 use super::config::{ColdStart, Config, Feedback};
 use super::evaluation::{ErrorEvaluation, RankingEvaluation, unknown_prediction};
 use super::factors::Factors;
+use super::held_out::K;
 use super::ids::{Dictionary, UNKNOWN};
 use super::ratings::Rows;
 use super::scores::{Best, Panels, TILE_ROWS, score};
 use super::wire::Number as _;
+use crate::feature_statistics::{self, FeatureStatistics};
 use crate::model_file::Tensor;
-use crate::{Evaluation, InputColumn, Model, ModelError, ModelFile, ModelTable, Result};
+use crate::{Evaluation, InputColumn, Model, ModelError, ModelFile, ModelTable, Options, Result};
 
 const SIDES: [&str; 2] = ["user", "item"];
-/// How many recommendations the measures of `ML.EVALUATE` are about.
-const EVALUATED_K: usize = 10;
 
 /// What a model's file is made of.
 pub struct Content<'a> {
@@ -36,6 +36,8 @@ pub struct Content<'a> {
     pub rated: &'a [u32],
     /// The mean of what is predicted.
     pub mean: f64,
+    /// What ratings look like.
+    pub statistics: FeatureStatistics,
 }
 
 /// A model's file.
@@ -49,6 +51,7 @@ pub fn write(config: &Config, content: &Content<'_>) -> Result<ModelFile> {
     file.set("cold_start", config.cold_start)?;
     file.set("feedback", config.feedback)?;
     file.set("mean", content.mean.to_bits())?;
+    file.set("rating_statistics", &content.statistics)?;
     for (side, name) in SIDES.iter().enumerate() {
         file.put_u8(&format!("{name}_ids"), content.dictionaries[side].to_ipc()?);
         let shape = [content.factors[side].len(), config.rank];
@@ -104,6 +107,8 @@ pub struct MatrixFactorizationModel {
     /// What was trained on, by user and, once it is asked for, by item.
     rated: Rows,
     rated_by_item: OnceLock<Rows>,
+    /// What ratings looked like; missing in models of earlier versions.
+    statistics: Option<FeatureStatistics>,
     panels: [OnceLock<Panels>; 2],
 }
 
@@ -151,6 +156,7 @@ impl MatrixFactorizationModel {
             factors: [user_factors, item_factors],
             rated,
             rated_by_item: OnceLock::new(),
+            statistics: if file.metadata.contains_key("rating_statistics") { Some(file.value("rating_statistics")?) } else { None },
             panels: [OnceLock::new(), OnceLock::new()],
         })
     }
@@ -388,14 +394,30 @@ impl Model for MatrixFactorizationModel {
     }
 
     fn table(&self, table: ModelTable) -> Result<Option<RecordBatch>> {
-        if table == ModelTable::Weights { self.weights().map(Some) } else { Ok(None) }
+        match (table, &self.statistics) {
+            (ModelTable::Weights, _) => self.weights().map(Some),
+            (ModelTable::FeatureInfo, Some(ratings)) => {
+                let ids = |side: usize| FeatureStatistics {
+                    category_count: Some(self.dictionaries[side].len() as u64),
+                    ..FeatureStatistics::default()
+                };
+                feature_statistics::table(self.names.iter().map(String::as_str), &[ids(0), ids(1), ratings.clone()]).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
-    fn evaluation(self: Arc<Self>, columns: &[InputColumn]) -> Result<Box<dyn Evaluation>> {
-        if self.is_implicit() {
-            return Ok(Box::new(RankingEvaluation::new(self, columns, 0.0, EVALUATED_K)?));
+    /// Explicit feedback by its errors, implicit feedback by rankings; with `top_k` or `wanted_above` explicit feedback by rankings too.
+    fn evaluation(self: Arc<Self>, columns: &[InputColumn], options: &Options) -> Result<Box<dyn Evaluation>> {
+        let (top_k, wanted_above) = (options.int("top_k"), options.float("wanted_above"));
+        let k = top_k.and_then(|k| usize::try_from(k).ok()).unwrap_or(K);
+        match (self.is_implicit(), top_k, wanted_above) {
+            (true, ..) => Ok(Box::new(RankingEvaluation::new(self, columns, wanted_above.unwrap_or(0.0) as f32, k)?)),
+            (false, None, None) => Ok(Box::new(ErrorEvaluation::new(self, columns)?)),
+            (false, _, Some(above)) => Ok(Box::new(RankingEvaluation::new(self, columns, above as f32, k)?)),
+            (false, Some(_), None) => Err(ModelError::option("top_k", "explicit feedback is not told which ratings are wanted")
+                .hint("STRUCT(10 AS top_k, 3.5 AS wanted_above)")),
         }
-        Ok(Box::new(ErrorEvaluation::new(self, columns)?))
     }
 
     fn as_any(&self) -> &dyn std::any::Any {

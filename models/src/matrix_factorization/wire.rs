@@ -3,46 +3,111 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::config::{Config, Feedback, Solver};
 use crate::{ModelError, Result};
+
+/// Which ratings a run is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// All.
+    All,
+    /// Those that are not held out to compare trials.
+    Training,
+}
+
+/// What may differ from one run of a training to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Setup {
+    /// Number of factors.
+    pub rank: usize,
+    /// Weight of squared factors.
+    pub l2_reg: f64,
+    /// What ratings are.
+    pub feedback: Feedback,
+    /// How rows are solved.
+    pub solver: Solver,
+    /// The ratings.
+    pub part: Part,
+}
+
+impl Setup {
+    /// With these options, on some of the ratings.
+    pub fn of(config: &Config, part: Part) -> Self {
+        let Config { rank, l2_reg, feedback, solver, .. } = *config;
+        Self { rank, l2_reg, feedback, solver, part }
+    }
+
+    /// The options of a training for this run.
+    pub fn apply(&self, config: &Config) -> Config {
+        let Self { rank, l2_reg, feedback, solver, .. } = *self;
+        Config { rank, l2_reg, feedback, solver, ..config.clone() }
+    }
+}
 
 /// What a pass is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// The ids of the side by whose ids the layout divides rows. Parts of the answer: [`Answer::Ids`].
     Ids,
-    /// Brings a training that lies in one block to the end of an iteration (0: the factors to begin with). Answer: [`Answer::Loss`].
+    /// What the block's rows weigh in the loss of a run. Answer: [`Answer::Weights`].
+    Weights(Setup),
+    /// Brings a run that lies in one block to the end of an iteration (0: the factors to begin with). Answer: [`Answer::Loss`].
     Iterate {
         /// How many iterations there have been then.
         iteration: u32,
+        /// The run.
+        setup: Setup,
     },
-    /// All that training in one block led to after so many iterations. Answer: [`Answer::Result`].
+    /// All that a run in one block led to after so many iterations. Answer: [`Answer::Result`].
     Result {
         /// How many.
         iteration: u32,
+        /// The run.
+        setup: Setup,
     },
     /// The factors of the block's rows. Parts: the other side's ids and factors, its Gram matrix (may be empty), this side's ids and factors (may be empty).
     /// Answer: [`Answer::Rows`].
-    Solve,
+    Solve(Setup),
     /// What the block's users rated, and how well it is predicted. Parts: ids and factors of items, ids and factors of users. Answer: [`Answer::Rated`].
-    Rated,
+    Rated {
+        /// The run.
+        setup: Setup,
+        /// Users whose key is not above it are ranked for.
+        sample: u64,
+    },
+    /// How well what is held out is predicted. Parts: none of a run in one block, else those of [`Request::Rated`]. Answer: [`Answer::HeldOut`].
+    HeldOut {
+        /// Iterations of a run in one block.
+        iteration: u32,
+        /// The run.
+        setup: Setup,
+        /// Users whose key is not above it are ranked for.
+        sample: u64,
+    },
 }
 
 /// What a block answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// Parts: ids, weights of the rows in the loss, rows gathered.
+    /// Parts: ids (none of a block that has everything), rows gathered (then items as well of a block that has everything).
     Ids {
         /// All rows of all layouts lie in this block.
         whole: bool,
     },
+    /// Parts: the checksum of the block's ids (empty of a block that has everything), weights of the rows in the loss.
+    Weights,
     /// Parts: the loss.
     Loss,
     /// Parts: ids, factors of users, ids, factors of items, then those of [`Answer::Rated`] without the first.
     Result,
     /// Parts: the checksum of the block's ids, factors, losses.
     Rows,
-    /// Parts: the checksum of the block's ids, errors of each row, how many ratings each row has, places of the items rated.
+    /// Parts: the checksum of the block's ids, errors of each row, rankings of each row (none of explicit feedback), absolute errors of all ratings (none of
+    /// implicit feedback), the ratings, how many ratings each row has, places of the items rated.
     Rated,
+    /// Parts: the checksum of the block's ids (empty of a block that has everything), errors of each row's ratings that are held out, their rankings (none of
+    /// explicit feedback).
+    HeldOut,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -3,8 +3,9 @@
 //! ```text
 //!   pass 1  widths      how many features each column has (only where there are lists)
 //!   pass 2  moments     exact mean and range of each feature
-//!   pass 3  products    sums of products of centred features, on integer grids      ─► covariances ─► eigenvectors
-//!   pass 4  errors      how far rows lie from their reconstruction                  ─► thresholds of anomalies
+//!   pass …  medians     how many numbers lie where medians may be                   ─► medians, for the record
+//!   pass …  products    sums of products of centred features, on integer grids      ─► covariances ─► eigenvectors
+//!   pass …  errors      how far rows lie from their reconstruction                  ─► thresholds of anomalies
 //! ```
 //!
 //! The covariance matrix is that of centred features and, with `scale_features` (the default, as in BigQuery ML), of features divided by their sample
@@ -26,10 +27,13 @@ use std::sync::Arc;
 pub use model::PcaModel;
 
 use decompose::{Chosen, choose, decompose};
-use passes::{Products, Request, Rows, Scaling, encode, merge_errors, merge_moments, merge_products, merge_widths};
+use histogram::Histogram;
+use passes::{Moments, Products, Request, Rows, Scaling, decode, encode, merge_errors, merge_moments, merge_products, merge_widths};
 
 use crate::exact_sum::ExactMoments;
+use crate::feature_statistics::FeatureStatistics;
 use crate::features::{FeatureColumns, FeatureKind, Tiles};
+use crate::medians;
 use crate::{
     Block, Collector, InputColumn, Iteration, Model, ModelError, ModelFile, ModelType, Observer, OptionKind, OptionSpec, Options, Passes,
     Result, Trained, Trainer,
@@ -37,6 +41,8 @@ use crate::{
 
 /// The covariance matrix and its eigenvectors lie in memory, and time grows with the cube.
 const FEATURES_MAX: usize = 4096;
+/// The measure of a training.
+const EXPLAINED: &str = "total_explained_variance_ratio";
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
@@ -157,7 +163,7 @@ impl Trainer for PcaTrainer {
     }
 
     fn passes(&self) -> u32 {
-        4
+        10
     }
 
     fn collector(&self) -> Box<dyn Collector> {
@@ -187,8 +193,7 @@ impl Trainer for PcaTrainer {
         if let Wanted::Components(count) = self.wanted
             && count > names.len()
         {
-            return Err(ModelError::option("num_principal_components", format!("{count} are more than there are features"))
-                .hint(format!("the rows have {}", names.len())));
+            return Err(too_many(count, names.len()));
         }
         let moments = passes.run(0, &encode(&Request::Moments { widths: widths.clone() })?)?;
         let moments = merge_moments(moments)?;
@@ -202,6 +207,8 @@ impl Trainer for PcaTrainer {
         let means: Vec<f64> = moments.moments.iter().map(|m: &ExactMoments| m.mean().unwrap_or(0.0)).collect();
         let bounds: Vec<f64> =
             means.iter().zip(&moments.ranges).map(|(mean, (low, high))| (mean - low).max(high - mean).max(0.0)).collect();
+        let statistics = statistics(&moments, &widths, passes)?;
+        cancelled(observer)?;
         let request = Request::Products { widths: widths.clone(), means: means.clone(), bounds: bounds.clone() };
         let products: Products = merge_products(passes.run(0, &encode(&request)?)?)?;
         cancelled(observer)?;
@@ -228,25 +235,84 @@ impl Trainer for PcaTrainer {
             values: decomposed.values[..kept].to_vec(),
             total: decomposed.total,
             errors: Default::default(),
+            statistics,
         };
         let request = Request::Errors { widths, scaling: model.scaling.clone(), components: model.components.clone() };
         model.errors = merge_errors(passes.run(0, &encode(&request)?)?)?;
-        let metrics = BTreeMap::from([("total_explained_variance_ratio".to_string(), model.explained_ratio())]);
+        let metrics = BTreeMap::from([(EXPLAINED.to_string(), model.explained_ratio())]);
         let iteration =
             Iteration { training_run: 0, iteration: 0, loss: None, duration_ms: begun.elapsed().as_secs_f64() * 1e3, clusters: Vec::new() };
         observer.iteration(&iteration);
         Ok(Trained { file: model.to_file()?, rows, iterations: vec![iteration], metrics, trials: Vec::new() })
     }
+
+    fn outline(&self) -> Result<Trained> {
+        let widths: Vec<usize> = self.features.widths().into_iter().map(|width| width.max(1)).collect();
+        let names = self.features.names(&widths);
+        let count = names.len();
+        let kept = match self.wanted {
+            Wanted::Components(kept) if kept > count && !self.has_lists() => return Err(too_many(kept, count)),
+            Wanted::Components(kept) => kept,
+            Wanted::Ratio(_) => count,
+        };
+        let mut errors = Histogram::default();
+        // The error of one row, so that there is a threshold of anomalies.
+        errors.add(0.0);
+        let model = PcaModel {
+            inputs: self.columns.clone(),
+            features: self.features.clone(),
+            widths,
+            names,
+            scaling: Scaling { means: vec![0.0; count], deviations: vec![1.0; count], center: self.center },
+            components: vec![0.0; kept * count],
+            values: vec![0.0; kept],
+            total: 1.0,
+            errors,
+            statistics: vec![FeatureStatistics::default(); count],
+        };
+        let metrics = BTreeMap::from([(EXPLAINED.to_string(), 0.0)]);
+        Ok(Trained { file: model.to_file()?, rows: 0, iterations: Vec::new(), metrics, trials: Vec::new() })
+    }
+}
+
+fn too_many(components: usize, features: usize) -> ModelError {
+    ModelError::option("num_principal_components", format!("{components} are more than there are features"))
+        .hint(format!("the rows have {features}"))
 }
 
 impl PcaTrainer {
+    /// Whether only rows tell how many features there are.
+    fn has_lists(&self) -> bool {
+        self.features.columns().iter().any(|column| !matches!(column.kind, FeatureKind::Number))
+    }
+
     /// How many features each column has, for all rows.
     fn widths(&self, passes: &mut dyn Passes) -> Result<Vec<usize>> {
-        if self.features.columns().iter().all(|column| matches!(column.kind, FeatureKind::Number)) {
+        if !self.has_lists() {
             return Ok(self.features.widths());
         }
         merge_widths(&self.features, passes.run(0, &encode(&Request::Widths)?)?)
     }
+}
+
+/// What features look like; finds their medians.
+fn statistics(found: &Moments, widths: &[usize], passes: &mut dyn Passes) -> Result<Vec<FeatureStatistics>> {
+    let features = || found.moments.iter().zip(&found.ranges);
+    let ends: Vec<(f64, f64, u64)> = features().map(|(moments, (low, high))| (*low, *high, moments.count)).collect();
+    let medians = medians::medians(&ends, |intervals| {
+        let request = Request::Medians { widths: widths.to_vec(), intervals: intervals.to_vec() };
+        passes.run(0, &encode(&request)?)?.iter().map(|bytes| decode(bytes)).collect()
+    })?;
+    let of = |((moments, (low, high)), median): ((&ExactMoments, &(f64, f64)), Option<f64>)| FeatureStatistics {
+        min: median.map(|_| low + 0.0),
+        max: median.map(|_| high + 0.0),
+        mean: moments.mean(),
+        stddev: moments.sample_variance().map(f64::sqrt),
+        median,
+        category_count: None,
+        null_count: found.rows.saturating_sub(moments.count),
+    };
+    Ok(features().zip(medians).map(of).collect())
 }
 
 fn cancelled(observer: &dyn Observer) -> Result<()> {

@@ -8,8 +8,10 @@ use arrow::datatypes::{DataType, Field, Fields, Schema};
 use super::evaluation::PcaEvaluation;
 use super::histogram::Histogram;
 use super::passes::{Scaling, squared_errors};
+use crate::feature_statistics::{self, FeatureStatistics};
 use crate::features::{FeatureColumns, TILE_ROWS, Tile, Tiles};
-use crate::{Evaluation, InputColumn, Model, ModelError, ModelFile, ModelTable, Result};
+use crate::onnx::{Graph, MEANS};
+use crate::{Evaluation, InputColumn, Model, ModelError, ModelFile, ModelTable, Options, Result};
 
 /// Principal components.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +29,8 @@ pub struct PcaModel {
     pub(super) total: f64,
     /// Mean squared errors of the training rows' reconstructions.
     pub(super) errors: Histogram,
+    /// What features looked like; empty in models of earlier versions.
+    pub(super) statistics: Vec<FeatureStatistics>,
 }
 
 impl PcaModel {
@@ -54,6 +58,11 @@ impl PcaModel {
         let (true, [total]) = (fits, total.as_slice()) else {
             return Err(ModelError::file("the components of the model file do not fit its features"));
         };
+        let statistics: Vec<FeatureStatistics> =
+            if file.metadata.contains_key("feature_statistics") { file.value("feature_statistics")? } else { Vec::new() };
+        if !statistics.is_empty() && statistics.len() != count {
+            return Err(ModelError::file("the statistics of the model file do not fit its features"));
+        }
         let errors = buckets.iter().zip(&counts).map(|(bucket, count)| (*bucket as u32, *count as u64)).collect();
         Ok(Self {
             names: features.names(&widths),
@@ -65,6 +74,7 @@ impl PcaModel {
             values,
             total: *total,
             errors: Histogram { counts: errors },
+            statistics,
         })
     }
 
@@ -79,6 +89,7 @@ impl PcaModel {
         file.set("widths", &self.widths)?;
         file.set("features", &self.names)?;
         file.set("center", self.scaling.center)?;
+        file.set("feature_statistics", &self.statistics)?;
         file.put_f64("means", &[count], &self.scaling.means);
         file.put_f64("deviations", &[count], &self.scaling.deviations);
         file.put_f64("components", &[kept, count], &self.components);
@@ -128,6 +139,27 @@ impl PcaModel {
             }
         }
         Arc::new(Float64Array::from(projected))
+    }
+
+    /// Projection as a graph: an input for each column (NaN is NULL), the output `principal_components` with a number for each component.
+    fn graph(&self) -> Graph {
+        let (features, kept) = (self.names.len(), self.values.len());
+        let mut graph = Graph::default();
+        let mut last = graph.features(&self.inputs, &self.widths, &self.scaling.means);
+        if self.scaling.center {
+            graph.node("Sub", &[last, MEANS], "orrery.centred", &[]);
+            last = "orrery.centred";
+        }
+        // Divided by the deviation; a constant feature counts 0.
+        let scale = |feature: usize| if self.scaling.deviations[feature] == 0.0 { 0.0 } else { 1.0 / self.scaling.deviations[feature] };
+        let weights: Vec<f64> = (0..features)
+            .flat_map(|feature| (0..kept).map(move |at| (at, feature)))
+            .map(|(at, f)| self.component(at)[f] * scale(f))
+            .collect();
+        graph.constant("orrery.components", &[features, kept], &weights);
+        graph.node("MatMul", &[last, "orrery.components"], "principal_components", &[]);
+        graph.output("principal_components", Some(kept));
+        graph
     }
 
     fn components_table(&self) -> Result<RecordBatch> {
@@ -226,12 +258,20 @@ impl Model for PcaModel {
         match table {
             ModelTable::PrincipalComponents => self.components_table().map(Some),
             ModelTable::PrincipalComponentsInfo => self.info_table().map(Some),
+            ModelTable::FeatureInfo if !self.statistics.is_empty() => {
+                feature_statistics::table(self.names.iter().map(String::as_str), &self.statistics).map(Some)
+            }
             _ => Ok(None),
         }
     }
 
-    fn evaluation(self: Arc<Self>, columns: &[InputColumn]) -> Result<Box<dyn Evaluation>> {
+    fn evaluation(self: Arc<Self>, columns: &[InputColumn], options: &Options) -> Result<Box<dyn Evaluation>> {
+        options.refuse(self.model_type())?;
         Ok(Box::new(PcaEvaluation::new(self, columns)?))
+    }
+
+    fn to_onnx(&self) -> Result<Option<Vec<u8>>> {
+        Ok(Some(self.graph().to_bytes("pca")))
     }
 
     fn as_any(&self) -> &dyn std::any::Any {

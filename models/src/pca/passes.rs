@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::histogram::Histogram;
 use crate::exact_sum::{ExactMoments, Grid, GridSum};
 use crate::features::{FeatureColumns, TILE_ROWS, Tile, Tiles};
+use crate::medians::{Counted, Counter, Interval};
 use crate::simd::{Kernel, widest};
 use crate::{Block, ModelError, Observer, Result};
 
@@ -21,6 +22,13 @@ pub enum Request {
     Moments {
         /// Features of each column, for all rows.
         widths: Vec<usize>,
+    },
+    /// How many numbers lie where medians may be.
+    Medians {
+        /// As before.
+        widths: Vec<usize>,
+        /// Where to look.
+        intervals: Vec<Interval>,
     },
     /// Sums of products of centred features.
     Products {
@@ -230,6 +238,15 @@ impl Block for Rows {
             Request::Moments { widths } => {
                 self.tiles.widen(&widths);
                 encode(&self.moments(observer)?)
+            }
+            Request::Medians { widths, intervals } => {
+                self.tiles.widen(&widths);
+                let of = |interval: &Interval| {
+                    let mut counter = Counter::new(*interval);
+                    self.tiles.tiles.iter().for_each(|tile| counter.add(tile.feature(interval.feature)));
+                    counter.finish()
+                };
+                encode(&intervals.iter().map(of).collect::<Vec<Counted>>())
             }
             Request::Products { widths, means, bounds } => {
                 self.tiles.widen(&widths);

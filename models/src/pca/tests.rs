@@ -65,7 +65,7 @@ fn column(batch: &RecordBatch, name: &str) -> Vec<f64> {
 }
 
 fn evaluated(model: &Arc<dyn Model>, columns: &Columns) -> f64 {
-    let evaluation = Arc::clone(model).evaluation(&inputs(columns)).unwrap();
+    let evaluation = Arc::clone(model).evaluation(&inputs(columns), &crate::Options::default()).unwrap();
     let all: Vec<ArrayRef> = evaluation.columns().iter().map(|at| Arc::clone(&columns[*at].1)).collect();
     let (one, other): (Vec<ArrayRef>, Vec<ArrayRef>) = all.iter().map(|a| (a.slice(0, 1), a.slice(1, a.len() - 1))).unzip();
     let one = evaluation.accumulate(0, None, None, &one).unwrap();

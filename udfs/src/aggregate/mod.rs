@@ -9,6 +9,7 @@ pub mod exact_quantiles;
 pub mod first_value;
 pub mod funnel;
 mod grouped_state;
+pub mod kmeans;
 pub mod max_by;
 pub mod most_frequent;
 mod one_group;
@@ -53,13 +54,14 @@ pub(crate) fn all() -> Vec<Arc<AggregateUDF>> {
         Arc::new(AggregateUDF::new_from_impl(exact_quantiles::QuantilesFunction::new())),
         Arc::new(AggregateUDF::new_from_impl(most_frequent::MostFrequent::new())),
         Arc::new(AggregateUDF::new_from_impl(vocabulary::Vocabulary::new())),
+        Arc::new(AggregateUDF::new_from_impl(kmeans::KMeansFunction::new())),
     ]
 }
 
 /// Whether a function's state is as good as all rows of its group: adding up parts of a group first saves nothing then.
 pub fn keeps_every_row(function: &AggregateUDF) -> bool {
     let function: &dyn Any = function.inner().as_ref();
-    function.is::<funnel::Funnel>() || function.is::<sequence_match::Sequence>()
+    function.is::<funnel::Funnel>() || function.is::<sequence_match::Sequence>() || function.is::<kmeans::KMeansFunction>()
 }
 
 /// The types of conditions `name1`, `name2`, …, the first of which is argument `position`.

@@ -39,6 +39,7 @@ pub mod distinct_pairs;
 pub mod event_pattern;
 pub mod funnel;
 pub mod grouped_log;
+pub mod grouped_vectors;
 pub mod interner;
 pub mod order_keys;
 pub mod order_words;

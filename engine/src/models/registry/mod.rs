@@ -24,15 +24,17 @@ mod tests;
 
 use std::sync::{Arc, OnceLock};
 
+use arrow::datatypes::SchemaRef;
 use datafusion::prelude::SessionContext;
 use orrery_lakehouse::{TableName, Warehouse};
-use orrery_models::{Model, ModelError, ModelFile};
+use orrery_models::Model;
 
 pub(crate) use self::register::already_exists;
 pub use self::register::{IfExists, NewVersion, Registered};
+pub(crate) use self::resolve::missing_alias;
 use self::stored_table::{Place, StoredTable};
 pub use self::tables::{AliasRow, ModelRow, RunRow, RunStatus};
-use super::{ModelRecord, ModelReference};
+use super::{ModelRecord, ModelReference, cache};
 use crate::{Blame, Error, Result};
 
 /// The registry of a warehouse; see the module documentation.
@@ -69,6 +71,7 @@ pub struct ModelListing {
 impl Registry {
     /// The registry of a warehouse. Nothing is read yet.
     pub fn new(warehouse: Warehouse) -> Self {
+        cache::process().learn_stores(&warehouse);
         Self {
             warehouse,
             place: OnceLock::new(),
@@ -85,6 +88,12 @@ impl Registry {
             self.warehouse.register_with(&context.runtime_env());
             Place { warehouse: self.warehouse.clone(), context }
         })
+    }
+
+    /// The tables of the registry by full name, whether they are there or not, with their columns.
+    pub(crate) fn schemas(&self) -> Vec<(TableName, SchemaRef)> {
+        let tables = [&self.models, &self.versions, &self.aliases, &self.runs];
+        tables.iter().map(|table| (table.full_name().clone(), Arc::clone(table.schema()))).collect()
     }
 
     /// Whether there is a model of this name.
@@ -198,18 +207,12 @@ impl Registry {
         Err(Error::new(Blame::Storage, problem).hint("restore the file, or drop the version and train the model anew"))
     }
 
-    /// The model of a version.
+    /// The model of a version, from memory if it is there.
     ///
     /// # Errors
     /// Its file is missing, damaged or cannot be read.
     pub async fn load(&self, reference: &ModelReference) -> Result<Arc<dyn Model>> {
-        let bytes = self.file_of(reference).await?;
-        let of_model = |error: ModelError| {
-            let error = Error::from(error);
-            Error { message: format!("{reference} ({}): {}", reference.url, error.message), ..error }
-        };
-        let file = ModelFile::from_bytes(&bytes).map_err(of_model)?;
-        orrery_models::model_type(&file.model_type).and_then(|model_type| model_type.read(&file)).map_err(of_model)
+        Ok(cache::process().load(reference).await?)
     }
 
     /// Microseconds since 1970 UTC.

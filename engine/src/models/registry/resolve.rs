@@ -86,7 +86,8 @@ impl Registry {
     }
 }
 
-pub(super) fn missing_alias(name: &TableName, alias: &str, known: &[&str]) -> Error {
+/// The error for an alias that does not exist.
+pub(crate) fn missing_alias(name: &TableName, alias: &str, known: &[&str]) -> Error {
     let error = Error::sql(format!("{name} has no alias '{alias}'"));
     if known.is_empty() {
         return error.hint(format!("it has no aliases; ALTER MODEL {name} SET ALIAS {alias} = VERSION number makes one"));

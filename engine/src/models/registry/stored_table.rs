@@ -64,6 +64,10 @@ impl StoredTable {
         &self.schema
     }
 
+    pub(super) fn full_name(&self) -> &TableName {
+        &self.name
+    }
+
     /// Waits until no other change of this process is on its way.
     pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.turn.lock().await

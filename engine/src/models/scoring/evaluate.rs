@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility};
-use orrery_models::{Evaluation, InputColumn};
+use orrery_models::{Evaluation, InputColumn, Options};
 use serde::{Deserialize, Serialize};
 
 use super::{ModelReference, Scorer, from_bytes, of_model, to_bytes};
@@ -30,6 +30,7 @@ pub struct EvaluateFunction {
     scorer: Scorer,
     /// The columns that the evaluation chose from.
     columns: Vec<InputColumn>,
+    options: Options,
     stage: usize,
     returns: DataType,
     signature: Signature,
@@ -40,6 +41,7 @@ pub struct EvaluateFunction {
 struct Sent {
     reference: ModelReference,
     columns: Vec<InputColumn>,
+    options: Options,
     stage: usize,
     returns: DataType,
 }
@@ -56,31 +58,35 @@ pub struct Planned {
 /// Plans the evaluation of a model on rows with these columns.
 ///
 /// # Errors
-/// The model cannot be loaded or evaluated; columns that are missing or of unsuitable types.
-pub fn plan(scorer: &Scorer, columns: &[InputColumn]) -> Result<Planned> {
-    let evaluation = evaluation_of(scorer, columns)?;
+/// The model cannot be loaded or evaluated; columns that are missing or of unsuitable types; options that have no meaning for the model.
+pub fn plan(scorer: &Scorer, columns: &[InputColumn], options: &Options) -> Result<Planned> {
+    let evaluation = evaluation_of(scorer, columns, options)?;
     let last = DataType::Struct(evaluation.schema().fields().clone());
     let stages = evaluation.stages();
     let function = |stage| {
         let returns = if stage + 1 == stages { last.clone() } else { between_stages() };
-        AggregateUDF::new_from_impl(EvaluateFunction::new(scorer.clone(), columns.to_vec(), stage, returns))
+        AggregateUDF::new_from_impl(EvaluateFunction::new(scorer.clone(), columns.to_vec(), options.clone(), stage, returns))
     };
     Ok(Planned { columns: evaluation.columns(), stages: (0..stages).map(function).collect() })
 }
 
-fn evaluation_of(scorer: &Scorer, columns: &[InputColumn]) -> Result<Arc<dyn Evaluation>> {
-    Ok(Arc::from(Arc::clone(scorer.model()?).evaluation(columns).map_err(of_model)?))
+fn evaluation_of(scorer: &Scorer, columns: &[InputColumn], options: &Options) -> Result<Arc<dyn Evaluation>> {
+    Ok(Arc::from(Arc::clone(scorer.model()?).evaluation(columns, options).map_err(of_model)?))
 }
 
 impl EvaluateFunction {
-    fn new(scorer: Scorer, columns: Vec<InputColumn>, stage: usize, returns: DataType) -> Self {
-        Self { scorer, columns, stage, returns, signature: Signature::variadic_any(Volatility::Immutable) }
+    fn new(scorer: Scorer, columns: Vec<InputColumn>, options: Options, stage: usize, returns: DataType) -> Self {
+        Self { scorer, columns, options, stage, returns, signature: Signature::variadic_any(Volatility::Immutable) }
     }
 }
 
 impl PartialEq for EvaluateFunction {
     fn eq(&self, other: &Self) -> bool {
-        self.scorer == other.scorer && self.stage == other.stage && self.columns == other.columns && self.returns == other.returns
+        self.scorer == other.scorer
+            && self.stage == other.stage
+            && self.columns == other.columns
+            && self.options == other.options
+            && self.returns == other.returns
     }
 }
 
@@ -106,7 +112,7 @@ impl AggregateUDFImpl for EvaluateFunction {
     }
 
     fn accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        let evaluation = evaluation_of(&self.scorer, &self.columns)?;
+        let evaluation = evaluation_of(&self.scorer, &self.columns, &self.options)?;
         Ok(Box::new(Measured { evaluation, stage: self.stage, returns: self.returns.clone(), before: None, partial: None }))
     }
 
@@ -196,12 +202,12 @@ pub fn call(stage: &AggregateUDF, before: Option<Expr>, columns: Vec<Expr>) -> E
 /// The function's bytes if it is one of ours.
 pub(crate) fn encode(function: &AggregateUDF) -> Result<Option<Vec<u8>>> {
     let Some(function) = function.inner().downcast_ref::<EvaluateFunction>() else { return Ok(None) };
-    let EvaluateFunction { scorer, columns, stage, returns, .. } = function.clone();
-    to_bytes(&Sent { reference: scorer.reference().clone(), columns, stage, returns }).map(Some)
+    let EvaluateFunction { scorer, columns, options, stage, returns, .. } = function.clone();
+    to_bytes(&Sent { reference: scorer.reference().clone(), columns, options, stage, returns }).map(Some)
 }
 
 /// What [`encode`] wrote; the model begins to be loaded.
 pub(crate) fn decode(bytes: &[u8]) -> Result<AggregateUDF> {
-    let Sent { reference, columns, stage, returns } = from_bytes(bytes)?;
-    Ok(AggregateUDF::new_from_impl(EvaluateFunction::new(Scorer::primed(reference), columns, stage, returns)))
+    let Sent { reference, columns, options, stage, returns } = from_bytes(bytes)?;
+    Ok(AggregateUDF::new_from_impl(EvaluateFunction::new(Scorer::primed(reference), columns, options, stage, returns)))
 }

@@ -60,6 +60,10 @@ impl Called {
     fn new(record: &ModelRecord, fields: &Fields) -> Result<Self> {
         const GIVEN: &str = "the STRUCT of predict() has";
         let model = cache::process().load_blocking(&record.reference)?;
+        if model.predicted().is_empty() {
+            let problem = format!("{} is a {} model, which predicts nothing", record.reference, record.model_type);
+            return Err(Error::sql(problem).hint("ML.TRANSFORM(MODEL m, TABLE t) gives the columns that it prepares").into());
+        }
         let schema: DFSchemaRef = Arc::new(DFSchema::try_from(Schema::new(fields.clone()))?);
         let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::clone(&schema)).build());
         let (mut names, mut exprs) = (Vec::new(), Vec::new());

@@ -108,7 +108,7 @@ async fn evaluations_merge() {
     let dir = tempfile::tempdir().unwrap();
     let scorer = scorer(dir.path());
     let columns = ["a", "b"].map(|name| InputColumn { name: name.to_string(), data_type: DataType::Float64 });
-    let planned = evaluate::plan(&scorer, &columns).unwrap();
+    let planned = evaluate::plan(&scorer, &columns, &orrery_models::Options::default()).unwrap();
     assert_eq!((planned.columns.as_slice(), planned.stages.len()), ([0, 1].as_slice(), 2));
     let stages: Vec<AggregateUDF> = planned.stages.iter().map(sent_aggregate).collect();
     let rows = testing::points(0.0);

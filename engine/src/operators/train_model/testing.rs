@@ -137,6 +137,10 @@ impl Trainer for TallyTrainer {
         let metrics = BTreeMap::from([("rows".to_string(), rows as f64)]);
         Ok(Trained { file, rows: rows.unsigned_abs(), iterations, metrics, trials: Vec::new() })
     }
+
+    fn outline(&self) -> Result<Trained> {
+        Err(ModelError::bug("a tally cannot be read, so that nothing can be planned with it"))
+    }
 }
 
 /// Rows, sum and distinct keys of all blocks.

@@ -73,6 +73,18 @@ impl Call {
         Error::sql(problem).at(self.place).hint(format!("{} is of models of type {having}", shown(self.function)))
     }
 
+    /// The error for a model that only prepares rows, if it is one.
+    ///
+    /// # Errors
+    /// The model predicts nothing, or cannot be loaded.
+    pub fn check_predicts(&self) -> Result<()> {
+        if !self.scorer.model()?.predicted().is_empty() {
+            return Ok(());
+        }
+        let problem = format!("{} is a {} model, which predicts nothing", self.record.reference, self.record.model_type);
+        Err(Error::sql(problem).at(self.place).hint("ML.TRANSFORM(MODEL m, TABLE t) gives the columns that it prepares").into())
+    }
+
     /// Plans the rows, if there are some.
     pub fn rows(&self, context: &mut dyn RelationPlannerContext) -> Result<Option<LogicalPlan>> {
         let Some(query) = &self.rows else { return Ok(None) };

@@ -17,7 +17,9 @@ use crate::Error;
 use crate::models::scoring::{evaluate, inputs};
 
 pub(super) fn plan(call: &Call, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+    call.check_predicts()?;
     match call.rows(context)? {
+        None if !call.options.0.is_empty() => Err(call.error("ML.EVALUATE is told how to evaluate, and has no rows").into()),
         None => of_training(call),
         Some(rows) => on_rows(call, &rows),
     }
@@ -60,7 +62,7 @@ fn named(name: String) -> Expr {
 fn on_rows(call: &Call, rows: &LogicalPlan) -> Result<LogicalPlan> {
     let features = Features::of(call, rows)?;
     let (offered, casts) = offered(call, &features)?;
-    let planned = evaluate::plan(&call.scorer, &offered).map_err(|e| Error::from(e).at(call.place))?;
+    let planned = evaluate::plan(&call.scorer, &offered, &call.options).map_err(|e| Error::from(e).at(call.place))?;
     let columns = planned.columns.iter().enumerate().map(|(place, from)| casts[*from].clone().alias(column(place)));
     let rows = LogicalPlanBuilder::from(rows.clone()).project(columns)?.build()?;
     let args: Vec<Expr> = (0..planned.columns.len()).map(|place| named(column(place))).collect();

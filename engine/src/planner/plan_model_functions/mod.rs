@@ -82,6 +82,16 @@ const KEEP_COLUMNS: &[OptionSpec] = &[OptionSpec {
     about: "Whether the columns of the rows are kept beside those that are predicted.",
 }];
 
+const RANKINGS: &[OptionSpec] = &[
+    OptionSpec { name: "top_k", kind: OptionKind::Int(1, 1_000_000), default: Some("10"), about: "How many recommendations are judged." },
+    OptionSpec {
+        name: "wanted_above",
+        kind: OptionKind::Float(-1e30, 1e30),
+        default: Some("0"),
+        about: "The rating above which an item is what its user wanted; with it explicit feedback is judged by rankings too.",
+    },
+];
+
 const RECOMMENDATIONS: &[OptionSpec] = &[
     OptionSpec { name: "top_k", kind: OptionKind::Int(1, 1_000_000), default: Some("10"), about: "How many are recommended at most." },
     OptionSpec {
@@ -104,9 +114,9 @@ const FUNCTIONS: &[Function] = &[
     },
     Function {
         name: "evaluate",
-        form: "ML.EVALUATE(MODEL m [, {TABLE t | (query)}])",
+        form: "ML.EVALUATE(MODEL m [, {TABLE t | (query)} [, STRUCT(10 AS top_k, 3.5 AS wanted_above)]])",
         rows: Rows::Optional,
-        options: &[],
+        options: RANKINGS,
         plan: evaluate::plan,
     },
     Function {

@@ -10,6 +10,7 @@ use crate::models::scoring::{predict, recommend};
 use crate::planner::time_windows::columns;
 
 pub(super) fn plan(call: &Call, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+    call.check_predicts()?;
     let rows = call.needed_rows(context)?;
     let inputs = Features::of(call, &rows)?.inputs(call)?;
     let fields = predict::fields(&call.scorer)?;

@@ -58,8 +58,19 @@ impl Learning {
         let Some(batch) = batches.iter().find(|batch| batch.num_rows() == 1) else {
             return Err(Error::new(Blame::Bug, "an aggregation of all rows gave no row"));
         };
-        let values: Vec<ScalarValue> =
-            batch.columns().iter().map(|column| ScalarValue::try_from_array(column, 0).map(plain)).collect::<Result<_, _>>()?;
+        self.learn(batch.columns().iter().map(|column| ScalarValue::try_from_array(column, 0)))
+    }
+
+    /// Takes NULL for all that `aggregation`, which [`Learning::next`] gave, would tell: the types of the columns are those that they will have.
+    ///
+    /// # Errors
+    /// Types that have no NULL.
+    pub fn take_nothing(&mut self, aggregation: &LogicalPlan) -> Result<()> {
+        self.learn(aggregation.schema().fields().iter().map(|field| ScalarValue::try_from(field.data_type())))
+    }
+
+    fn learn(&mut self, values: impl Iterator<Item = datafusion::common::Result<ScalarValue>>) -> Result<()> {
+        let values: Vec<ScalarValue> = values.map(|value| value.map(plain)).collect::<Result<_, _>>()?;
         let round = Round::new(&self.outputs.calls(&self.schema)?, &values)?;
         self.outputs.learn(&values, &self.schema)?;
         self.rounds.push(round);

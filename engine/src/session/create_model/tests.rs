@@ -164,6 +164,125 @@ async fn a_dry_run_writes_nothing_and_finds_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_dry_run_plans_what_uses_a_model_that_it_would_make() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = session(dir.path()).await;
+    let check = async |sql: &str| outcome(&session, sql, Mode::Check).await.map(|_| ());
+    let script = [
+        "CREATE TABLE points AS SELECT value AS x, value * 0.5 AS y, 'a' AS city, [value, 1] AS v FROM generate_series(1, 200) AS g(value)",
+        CREATE,
+        "SELECT centroid_id + 1, nearest_centroids_distance[1], x FROM ML.PREDICT(MODEL m, TABLE points)",
+        "SELECT predict('m', STRUCT(x, y)) FROM points WHERE predict('m@latest', STRUCT(1 AS x, 2 AS y)) = 1",
+        "SELECT silhouette, davies_bouldin_index, training_cost FROM ML.EVALUATE(MODEL m)",
+        "SELECT mean_squared_distance FROM ML.EVALUATE(MODEL m, TABLE points)",
+        "SELECT centroid_id, feature, numerical_value FROM ML.CENTROIDS(MODEL m)",
+        "SELECT is_anomaly FROM ML.DETECT_ANOMALIES(MODEL m, STRUCT(0.1 AS contamination), TABLE points)",
+        "SELECT iteration, loss FROM ML.TRAINING_INFO(MODEL m)",
+        "SELECT input, median FROM ML.FEATURE_INFO(MODEL m)",
+        "CREATE VIEW scored AS SELECT centroid_id FROM ML.PREDICT(MODEL m, TABLE points)",
+        "SELECT centroid_id FROM scored",
+        "CREATE OR REPLACE MODEL m OPTIONS (model_type = 'kmeans', num_clusters = HPARAM_RANGE(2, 3), distance_type = 'cosine') AS SELECT x, y, v FROM points",
+        "SELECT hyperparameters['num_clusters'], hparam_tuning_evaluation_metrics['silhouette'], is_optimal FROM ML.TRIAL_INFO(MODEL m)",
+        "ALTER MODEL m SET ALIAS production = VERSION 1",
+        "SELECT centroid_id FROM ML.PREDICT(MODEL m@production, TABLE points)",
+        "SELECT centroid_id FROM ML.PREDICT(MODEL m VERSION AS OF 2, TABLE points)",
+        "ALTER MODEL m DROP ALIAS production",
+        "ALTER MODEL m SET OPTIONS (description = 'corners')",
+        "SHOW MODELS",
+        "SHOW MODEL VERSIONS m",
+        "DESCRIBE MODEL m VERSION 1",
+        "EXPORT MODEL m OPTIONS (uri = '/nowhere/m.onnx')",
+        "SELECT model, version FROM system.ml.model_versions",
+        "SELECT alias FROM system.ml.aliases",
+        "CREATE MODEL p TRANSFORM (ML.STANDARD_SCALER(x) OVER () AS x, ML.ROBUST_SCALER(y) OVER () AS y, ML.ONE_HOT_ENCODER(city) OVER () AS city,
+           ML.QUANTILE_BUCKETIZE(y, 4) OVER () AS bucket, ML.LABEL_ENCODER(city) OVER () AS label, ML.MIN_MAX_SCALER(winsorize(x, 0.1, 0.9) OVER ()) OVER () AS capped,
+           ML.MAX_ABS_SCALER(ML.IMPUTER(y, 'mean') OVER ()) OVER () AS filled) OPTIONS (model_type = 'transform_only') AS SELECT x, y, city FROM points",
+        "SELECT x, bucket, label, capped FROM ML.TRANSFORM(MODEL p, TABLE points)",
+        "CREATE MODEL c TRANSFORM (ML.STANDARD_SCALER(x) OVER () AS x, ML.ONE_HOT_ENCODER(city) OVER () AS city) OPTIONS (model_type = 'pca', num_principal_components = 2) AS SELECT x, city FROM points",
+        "SELECT principal_component_2 FROM ML.PREDICT(MODEL c, TABLE points)",
+        "SELECT total_explained_variance_ratio FROM ML.EVALUATE(MODEL c)",
+        "SELECT explained_variance_ratio FROM ML.PRINCIPAL_COMPONENTS_INFO(MODEL c)",
+        "SELECT mean_squared_error FROM ML.DETECT_ANOMALIES(MODEL c, STRUCT(0.1 AS contamination), TABLE points)",
+        "CREATE MODEL r OPTIONS (model_type = 'matrix_factorization', user_col = 'city', item_col = 'x', rating_col = 'y', l2_reg = HPARAM_RANGE(0.01, 1)) AS SELECT city, x, y FROM points",
+        "SELECT city, x, predicted_y FROM ML.RECOMMEND(MODEL r, STRUCT(3 AS top_k, TRUE AS exclude_seen))",
+        "SELECT city, x, predicted_y FROM ML.RECOMMEND(MODEL r, (SELECT 1 AS x), STRUCT(TRUE AS for_items))",
+        "SELECT median_absolute_error, r2_score FROM ML.EVALUATE(MODEL r)",
+        "SELECT mean_average_precision FROM ML.EVALUATE(MODEL r, TABLE points, STRUCT(5 AS top_k, 3 AS wanted_above))",
+        "SELECT hyperparameters['l2_reg'], hparam_tuning_evaluation_metrics['mean_squared_error'] FROM ML.TRIAL_INFO(MODEL r)",
+        "SELECT processed_input, factor_weights FROM ML.WEIGHTS(MODEL r)",
+        "DROP MODEL r",
+        "CREATE MODEL r OPTIONS (model_type = 'kmeans', num_clusters = 2, warm_start = FALSE) AS SELECT x FROM points",
+        "CREATE OR REPLACE MODEL r OPTIONS (model_type = 'kmeans', num_clusters = 2, warm_start = TRUE) AS SELECT x FROM points",
+    ];
+    for statement in script {
+        check(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    for (statement, part) in [
+        (CREATE.replace("OR REPLACE ", "").as_str(), "exists already, at version 2"),
+        ("CREATE TABLE m AS SELECT 1 AS a", "is a model"),
+        ("CREATE MODEL points OPTIONS (model_type = 'kmeans', num_clusters = 2) AS SELECT x FROM points", "is a table or view"),
+        ("SELECT nope FROM ML.PREDICT(MODEL m, TABLE points)", "nope"),
+        ("SELECT * FROM ML.PREDICT(MODEL m, (SELECT x FROM points))", "no column 'y'"),
+        ("SELECT * FROM ML.PREDICT(MODEL m VERSION AS OF 3, TABLE points)", "no version 3"),
+        ("SELECT * FROM ML.PREDICT(MODEL m@production, TABLE points)", "no alias 'production'"),
+        ("SELECT * FROM ML.PREDICT(MODEL p, TABLE points)", "predicts nothing"),
+        ("ALTER MODEL m SET ALIAS a = VERSION 7", "no version 7"),
+        (
+            "CREATE OR REPLACE MODEL c OPTIONS (model_type = 'pca', num_principal_components = 5) AS SELECT x, y FROM points",
+            "more than there are features",
+        ),
+        ("DROP MODEL nope", "does not exist"),
+    ] {
+        let error = check(statement).await.unwrap_err();
+        assert!(error.message.contains(part), "{statement}: {}", error.message);
+    }
+    check("DROP MODEL m").await.unwrap();
+    assert!(check("DESCRIBE MODEL m").await.is_err());
+    assert!(!dir.path().join("warehouse").exists(), "nothing is written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_session_sees_how_far_a_training_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let training = std::sync::Arc::new(with_points(dir.path()).await);
+    let other = session(dir.path()).await;
+    let endless = "CREATE MODEL seen OPTIONS (model_type = 'kmeans', num_clusters = 20, n_init = 1000, max_iterations = 1000000, tol = 0) \
+                   AS SELECT a.x, b.y, a.y AS z FROM points a, points b";
+    let running = {
+        let training = std::sync::Arc::clone(&training);
+        tokio::spawn(async move { run(&training, endless).await })
+    };
+    let info = "SELECT count(*) > 0, min(iteration), count(loss) = count(*) FROM ML.TRAINING_INFO(MODEL seen)";
+    let mut seen = Vec::new();
+    while seen != ["true 0 true"] {
+        assert!(!running.is_finished(), "the training has ended: {:?}", running.await);
+        // Before it has begun there is no such model.
+        seen = run(&other, info).await.unwrap_or_default();
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(run(&other, "SELECT * FROM ML.CENTROIDS(MODEL seen)").await.is_err(), "there is no version yet");
+    training.cancel();
+    assert_eq!(running.await.unwrap().unwrap_err().blame, Blame::Interrupted);
+    assert!(run(&other, info).await.is_err());
+}
+
+#[tokio::test]
+async fn models_are_loaded_once_for_every_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = with_points(dir.path()).await;
+    run(&session, &CREATE.replace("num_clusters = 3", "num_clusters = 3, seed = 4711")).await.unwrap();
+    let record = session.names.registry().resolve(&TableName::new("dev", "default", "m"), &Selector::Latest).await.unwrap();
+    let model = session.names.registry().load(&record.reference).await.unwrap();
+    run(&session, "SELECT count(centroid_id) FROM ML.PREDICT(MODEL m, TABLE points)").await.unwrap();
+    let again = crate::models::cache::process().load(&record.reference).await.unwrap();
+    assert!(std::sync::Arc::ptr_eq(&model, &again));
+    // What is in memory needs no file.
+    std::fs::remove_file(url::Url::parse(&record.reference.url).unwrap().to_file_path().unwrap()).unwrap();
+    run(&session, &CREATE.replace("num_clusters = 3", "num_clusters = 3, warm_start = TRUE")).await.unwrap();
+    assert!(run(&session, &format!("EXPORT MODEL m VERSION 1 OPTIONS (uri = '{}/m.safetensors')", dir.path().display())).await.is_err());
+}
+
+#[tokio::test]
 async fn a_damaged_file_fails_what_needs_it_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let session = with_points(dir.path()).await;

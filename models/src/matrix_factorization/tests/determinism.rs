@@ -7,7 +7,7 @@ use arrow::compute::take_record_batch;
 use proptest::prelude::*;
 
 use super::{rows, rows_of, some_ratings, text, train, trainer};
-use crate::OptionValue::{Bool, Int};
+use crate::OptionValue::{Bool, Candidates, Float, Int};
 use crate::keyed_random::{mix, random};
 use crate::{Block, Collector, Observer, OptionValue, Passes, Result, Trainer, Unobserved, train_in_memory};
 
@@ -80,7 +80,13 @@ fn configurations() -> Vec<Vec<(&'static str, OptionValue)>> {
         vec![("num_factors", Int(5)), ("max_iterations", Int(3))],
         vec![("num_factors", Int(3)), ("max_iterations", Int(2)), ("nonnegative", Bool(true))],
         vec![("num_factors", Int(9)), ("max_iterations", Int(3)), implicit.clone()],
-        vec![("num_factors", Int(17)), ("max_iterations", Int(3)), implicit],
+        vec![("num_factors", Int(17)), ("max_iterations", Int(3)), implicit.clone()],
+        vec![
+            ("num_factors", Candidates(vec![Int(2), Int(4)])),
+            ("l2_reg", Candidates(vec![Float(0.05), Int(1)])),
+            ("max_iterations", Int(2)),
+        ],
+        vec![("rank", OptionValue::Range(2.0, 3.0)), ("alpha", OptionValue::Range(1.0, 16.0)), ("max_iterations", Int(2)), implicit],
     ]
 }
 
@@ -103,7 +109,7 @@ fn the_same_file_for_any_division() {
             let mut cluster = Cluster::new(trainer.as_ref(), &table, keys.clone(), tasks, fresh);
             let trained = trainer.fit(&mut cluster, &Unobserved).unwrap();
             assert!(trained.file.to_bytes().unwrap() == expected, "{tasks} tasks, {given:?}");
-            assert_eq!(trained.metrics, whole.metrics);
+            assert_eq!((&trained.metrics, &trained.trials), (&whole.metrics, &whole.trials));
             assert_eq!(trained.rows, whole.rows);
             let losses = |trained: &crate::Trained| trained.iterations.iter().map(|i| i.loss).collect::<Vec<_>>();
             assert_eq!(losses(&trained), losses(&whole));
@@ -139,9 +145,12 @@ fn ids_of_text_lie_anywhere_too() {
 
 #[test]
 fn a_block_made_anew_goes_on_where_the_other_was() {
-    use crate::matrix_factorization::wire::{Request, pack};
+    use crate::matrix_factorization::config::Config;
+    use crate::matrix_factorization::wire::{Part, Request, Setup, pack};
     let table = rows(&some_ratings(20, 15, 0.5));
-    let trainer = trainer(&table, &[("num_factors", Int(3))]).unwrap();
+    let given = [("num_factors", Int(3))];
+    let trainer = trainer(&table, &given).unwrap();
+    let setup = Setup::of(&Config::new(&super::options(&given), &super::columns_of(&table)).unwrap(), Part::All);
     let block = || {
         let mut collector = trainer.collector();
         collector.push(&table).unwrap();
@@ -149,7 +158,7 @@ fn a_block_made_anew_goes_on_where_the_other_was() {
     };
     let mut kept = block();
     for iteration in 1..=4 {
-        let request = pack(Request::Iterate { iteration }, &[]).unwrap();
+        let request = pack(Request::Iterate { iteration, setup }, &[]).unwrap();
         let answer = kept.pass(&request, &Unobserved).unwrap();
         assert_eq!(answer, block().pass(&request, &Unobserved).unwrap());
     }

@@ -6,6 +6,7 @@ mod options;
 mod rankings;
 mod reference;
 mod solvers;
+mod tuning;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -80,7 +80,7 @@ fn errors_of_rows_held_out() {
     let table = rows(&some_ratings(30, 20, 0.5));
     let model = model(&table, &[("num_factors", Int(3))]);
     let held_out = rows(&[(-20, 0, 2.0), (-13, 3, 1.0), (1, 6, 4.0), (12345, 0, 5.0), (1, 12345, 5.0)]);
-    let evaluation = model.clone().evaluation(&columns_of(&held_out)).unwrap();
+    let evaluation = model.clone().evaluation(&columns_of(&held_out), &crate::Options::default()).unwrap();
     let row = measured(evaluation.as_ref(), &[held_out.slice(0, 2), held_out.slice(2, 3)]);
     assert_eq!(row, measured(evaluation.as_ref(), &[held_out.slice(3, 2), held_out.slice(0, 1), held_out.slice(1, 2)]));
     let predicted = model.predict_pairs(held_out.column(0), held_out.column(1)).unwrap();
@@ -106,7 +106,13 @@ fn unknown_pairs_count_as_cold_start_says() {
     let row = |rule: &str| {
         let model = model(&table, &[("num_factors", Int(3)), ("cold_start", text(rule))]);
         let mean = model.predict_pairs(held_out.column(0), held_out.column(1)).unwrap();
-        (measured(model.evaluation(&columns_of(&held_out)).unwrap().as_ref(), std::slice::from_ref(&held_out)), mean)
+        (
+            measured(
+                model.evaluation(&columns_of(&held_out), &crate::Options::default()).unwrap().as_ref(),
+                std::slice::from_ref(&held_out),
+            ),
+            mean,
+        )
     };
     let (nan, _) = row("nan");
     assert!(value(&nan, "mean_squared_error").unwrap().is_nan());
@@ -121,7 +127,7 @@ fn nothing_to_evaluate_on_gives_null() {
     let table = rows(&some_ratings(10, 8, 0.5));
     for feedback in ["explicit", "implicit"] {
         let model = model(&table, &[("feedback_type", text(feedback))]);
-        let evaluation = model.evaluation(&columns_of(&table)).unwrap();
+        let evaluation = model.evaluation(&columns_of(&table), &crate::Options::default()).unwrap();
         let row = evaluation.finish(None, None).unwrap();
         assert_eq!(row.schema(), evaluation.schema());
         assert!(row.columns().iter().all(|column| column.is_null(0)), "{row:?}");

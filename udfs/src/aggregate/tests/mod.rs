@@ -6,6 +6,7 @@ mod by_hand;
 mod clickhouse;
 mod emitted;
 mod events;
+mod kmeans;
 mod spilled;
 
 use std::sync::Arc;

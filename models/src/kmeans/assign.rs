@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounds::{self, Moves, Searcher};
 use super::nearest::Nearest;
 use super::rows::{Part, UNASSIGNED};
 use crate::exact_sum::{Grid, GridSum, two_product};
@@ -93,32 +94,62 @@ impl Assigned {
     }
 }
 
-/// Moves every row to its nearest centre and the sums with it.
+/// Moves every row to its nearest centre and the sums with it. `before` are the centres of the pass before, if there was one.
 ///
 /// # Errors
 /// Training was cancelled.
-pub fn assign(parts: &mut [Part], grids: &Grids, centres: &[f64], sums: &mut [ClusterSums], observer: &dyn Observer) -> Result<()> {
+pub fn assign(
+    parts: &mut [Part],
+    grids: &Grids,
+    centres: &[f64],
+    before: Option<&[f64]>,
+    sums: &mut [ClusterSums],
+    observer: &dyn Observer,
+) -> Result<()> {
+    let features = grids.features();
+    let mut searcher = bounds::pay(features, sums.len()).then(|| Searcher::new(features));
+    let moves = before.filter(|_| searcher.is_some()).map(|before| Moves::new(before, centres, features));
     let mut labels = vec![0u16; TILE_ROWS];
     let mut squares = vec![0.0; TILE_ROWS];
     for (i, part) in parts.iter_mut().enumerate() {
         if i % CANCEL_EVERY == 0 && observer.is_cancelled() {
             return Err(ModelError::cancelled());
         }
-        let tile = &part.tile;
-        let features = grids.features();
-        widest(Nearest { tile: &tile.values, rows: tile.rows, features, centres, labels: &mut labels, squares: &mut squares });
-        if part.labels[..] == labels[..tile.rows] {
-            continue;
-        }
-        for (row, label) in labels[..tile.rows].iter().enumerate() {
-            let before = std::mem::replace(&mut part.labels[row], *label);
-            if before != *label {
-                let weight = part.weights.as_ref().map_or(1.0, |w| w[row]);
-                move_row(&part.tile.values, row, weight, grids, sums, (before, *label));
+        match &mut searcher {
+            Some(searcher) => search(searcher, part, grids, centres, moves.as_ref(), sums),
+            None => {
+                let tile = &part.tile;
+                widest(Nearest { tile: &tile.values, rows: tile.rows, features, centres, labels: &mut labels, squares: &mut squares });
+                relabel(part, &labels, grids, sums);
             }
         }
     }
     Ok(())
+}
+
+/// Compares the rows with all centres that bounds do not rule out.
+fn search(searcher: &mut Searcher, part: &mut Part, grids: &Grids, centres: &[f64], moves: Option<&Moves>, sums: &mut [ClusterSums]) {
+    let mut changed: Vec<(usize, u16)> = Vec::new();
+    let change = |row, label| changed.push((row, label));
+    searcher.search(&part.tile.values, centres, &part.labels, &mut part.bounds, moves, change);
+    for (row, label) in changed {
+        let before = std::mem::replace(&mut part.labels[row], label);
+        move_row(&part.tile.values, row, part.weight(row), grids, sums, (before, label));
+    }
+}
+
+/// Gives rows their labels of this pass.
+fn relabel(part: &mut Part, labels: &[u16], grids: &Grids, sums: &mut [ClusterSums]) {
+    let rows = part.tile.rows;
+    if part.labels[..] == labels[..rows] {
+        return;
+    }
+    for (row, label) in labels[..rows].iter().enumerate() {
+        let before = std::mem::replace(&mut part.labels[row], *label);
+        if before != *label {
+            move_row(&part.tile.values, row, part.weight(row), grids, sums, (before, *label));
+        }
+    }
 }
 
 /// Takes a row from the sums of one cluster to those of another.

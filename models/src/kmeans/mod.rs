@@ -13,6 +13,7 @@
 //! conventions are Spark's (no scaling unless asked for, convergence when no centre moves farther than `tol`, 20 iterations); names are BigQuery ML's.
 
 mod assign;
+mod bounds;
 mod evaluation;
 mod finish;
 mod fit;

@@ -84,6 +84,24 @@ impl Visitor for Best {
     }
 }
 
+struct BestTwo {
+    best: Best,
+    second: Lanes,
+}
+
+impl Visitor for BestTwo {
+    #[inline(always)]
+    fn visit(&mut self, index: usize, squares: &Lanes) {
+        for lane in 0..LANES {
+            // What is not nearest is the greater of the two, and second if it is less than the second before.
+            let (square, best) = (squares[lane], self.best.square[lane]);
+            let greater = if square < best { best } else { square };
+            self.second[lane] = if greater < self.second[lane] { greater } else { self.second[lane] };
+        }
+        self.best.visit(index, squares);
+    }
+}
+
 struct Store<'a> {
     from: usize,
     squares: &'a mut [f64],
@@ -146,6 +164,50 @@ impl Kernel for Nearest<'_> {
             self.labels[from..from + LANES].iter_mut().zip(&best.index).for_each(|(label, index)| *label = *index as u16);
         }
     }
+}
+
+/// The nearest centre of each row and the squared distances to it and to the second nearest.
+#[derive(Debug)]
+pub struct NearestTwo<'a> {
+    /// A tile's values.
+    pub tile: &'a [f64],
+    /// How many of its rows count.
+    pub rows: usize,
+    /// Features of a row.
+    pub features: usize,
+    /// Centres, one after the other.
+    pub centres: &'a [f64],
+    /// Index of the nearest centre, for [`TILE_ROWS`] rows.
+    pub labels: &'a mut [u16],
+    /// Squared distance to it, for [`TILE_ROWS`] rows.
+    pub squares: &'a mut [f64],
+    /// Squared distance to the second nearest, infinite where there is none, for [`TILE_ROWS`] rows.
+    pub seconds: &'a mut [f64],
+}
+
+impl Kernel for NearestTwo<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for from in (0..self.rows).step_by(LANES) {
+            let best = Best { square: [f64::INFINITY; LANES], index: [0.0; LANES] };
+            let mut two = BestTwo { best, second: [f64::INFINITY; LANES] };
+            visit_centres(self.tile, from, self.centres, self.features, &mut two);
+            self.squares[from..from + LANES].copy_from_slice(&two.best.square);
+            self.seconds[from..from + LANES].copy_from_slice(&two.second);
+            self.labels[from..from + LANES].iter_mut().zip(&two.best.index).for_each(|(label, index)| *label = *index as u16);
+        }
+    }
+}
+
+/// The squared distance of one row to a centre, the same bits as the kernels give.
+#[inline]
+pub fn square_of(tile: &[f64], row: usize, centre: &[f64]) -> f64 {
+    tile.chunks_exact(TILE_ROWS).zip(centre).fold(0.0, |sum, (feature, c)| {
+        let difference = feature[row] - c;
+        sum + difference * difference
+    })
 }
 
 /// Lowers `squares` to the squared distance to one centre where that is nearer.
@@ -265,6 +327,7 @@ mod tests {
                 let nearest = (0..5).fold(0, |best, i| if all[i] < all[best] { i } else { best });
                 prop_assert_eq!(usize::from(labels[r]), nearest);
                 prop_assert_eq!(squares[r].to_bits(), all[nearest].to_bits());
+                prop_assert_eq!(square_of(&tile, r, &centres[nearest * 3..][..3]).to_bits(), all[nearest].to_bits());
             }
         }
     }

@@ -5,6 +5,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 
 use super::assign::{Assigned, ClusterSums, Grids};
+use super::bounds::{self, Bounds};
 use super::finish::{finish, spread};
 use super::moments::Moments;
 use super::preparation::Preparation;
@@ -29,6 +30,8 @@ pub struct Part {
     pub chosen: Vec<u16>,
     /// The cluster of each row in the last pass.
     pub labels: Vec<u16>,
+    /// How far the rows are from centres, if that is kept.
+    pub bounds: Bounds,
 }
 
 impl Part {
@@ -72,7 +75,7 @@ impl RowCollector {
             let weights = self.weight.as_ref().map(|_| self.weights[first..first + tile.rows].to_vec());
             let chosen = std::iter::from_fn(|| marked.next_if(|row| (*row as usize) < first + TILE_ROWS));
             let chosen = chosen.map(|row| (row as usize - first) as u16).collect();
-            parts.push(Part { labels: vec![UNASSIGNED; tile.rows], tile, weights, chosen });
+            parts.push(Part { labels: vec![UNASSIGNED; tile.rows], tile, weights, chosen, bounds: Bounds::default() });
         }
         parts
     }
@@ -116,7 +119,10 @@ impl Collector for RowCollector {
     }
 
     fn bytes(&self) -> usize {
-        self.tiles.bytes() + self.weights.capacity() * size_of::<f64>() + self.marked.capacity() * size_of::<u64>()
+        let bounds = if bounds::can_pay(self.tiles.widths.iter().sum()) { bounds::BYTES_PER_ROW } else { 0 };
+        // Labels and bounds come when training begins, and have to fit then.
+        let later = self.tiles.rows_pushed() as usize * (size_of::<u16>() + bounds);
+        later + self.tiles.bytes() + self.weights.capacity() * size_of::<f64>() + self.marked.capacity() * size_of::<u64>()
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn std::any::Any + Send> {
@@ -133,13 +139,20 @@ pub struct Rows {
     /// Whether rows have weights.
     pub weighted: bool,
     preparation: Option<Preparation>,
-    sums: Option<(usize, Grids, Vec<ClusterSums>)>,
+    last: Option<LastPass>,
+}
+
+/// What the pass before left, beside the labels of the rows.
+struct LastPass {
+    grids: Grids,
+    centres: Vec<f64>,
+    sums: Vec<ClusterSums>,
 }
 
 impl Rows {
     /// A block of rows.
     pub fn new(parts: Vec<Part>, widths: Vec<usize>, weighted: bool) -> Self {
-        Self { parts, widths, weighted, preparation: None, sums: None }
+        Self { parts, widths, weighted, preparation: None, last: None }
     }
 
     /// Gives rows as many features as those of all blocks have.
@@ -152,7 +165,8 @@ impl Rows {
         let mut all = Tiles { widths: self.widths.clone(), tiles: std::mem::take(&mut tiles) };
         all.widen(widths);
         let parts = all.tiles.into_iter().zip(rest);
-        self.parts = parts.map(|(tile, (weights, chosen, labels))| Part { tile, weights, chosen, labels }).collect();
+        let part = |(tile, (weights, chosen, labels))| Part { tile, weights, chosen, labels, bounds: Bounds::default() };
+        self.parts = parts.map(part).collect();
         self.widths = widths.to_vec();
     }
 
@@ -182,16 +196,16 @@ impl Rows {
 
     fn assign(&mut self, grids: &Grids, centres: &[f64], observer: &dyn Observer) -> Result<Assigned> {
         let clusters = centres.len() / grids.features();
-        let mut sums = match self.sums.take() {
-            Some((k, made_for, sums)) if k == clusters && made_for == *grids => sums,
+        let (before, mut sums) = match self.last.take() {
+            Some(last) if last.sums.len() == clusters && last.grids == *grids => (Some(last.centres), last.sums),
             _ => {
                 self.parts.iter_mut().for_each(|part| part.labels.fill(UNASSIGNED));
-                vec![ClusterSums::new(grids.features()); clusters]
+                (None, vec![ClusterSums::new(grids.features()); clusters])
             }
         };
-        super::assign::assign(&mut self.parts, grids, centres, &mut sums, observer)?;
+        super::assign::assign(&mut self.parts, grids, centres, before.as_deref(), &mut sums, observer)?;
         let assigned = Assigned { sums: sums.clone() };
-        self.sums = Some((clusters, grids.clone(), sums));
+        self.last = Some(LastPass { grids: grids.clone(), centres: centres.to_vec(), sums });
         Ok(assigned)
     }
 
@@ -226,8 +240,11 @@ impl Block for Rows {
     }
 
     fn bytes(&self) -> usize {
+        // Bounds are counted before there are any: the budget is asked once.
+        let bounds = if bounds::can_pay(self.widths.iter().sum()) { TILE_ROWS * bounds::BYTES_PER_ROW } else { 0 };
         let part = |part: &Part| {
-            part.tile.values.capacity() * size_of::<f64>()
+            bounds
+                + part.tile.values.capacity() * size_of::<f64>()
                 + part.labels.capacity() * size_of::<u16>()
                 + part.weights.as_ref().map_or(0, |w| w.capacity() * size_of::<f64>())
                 + size_of::<Part>()

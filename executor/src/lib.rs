@@ -7,8 +7,11 @@ mod engine;
 mod fill_filters;
 mod http;
 mod join;
+mod link;
 mod metrics;
+mod ports;
 mod registry;
+mod scheduler;
 mod serve;
 mod settings;
 mod shared_rows;
@@ -37,6 +40,12 @@ pub enum Error {
     /// The folder for shuffle files.
     #[error("the work directory {0} cannot be used: {1}")]
     WorkDir(PathBuf, std::io::Error),
+    /// Certificates, or the lack of them.
+    #[error(transparent)]
+    Transport(#[from] orrery_transport::Error),
+    /// The folder for the socket through which Ballista reaches the scheduler.
+    #[error("the encrypted connection to the scheduler cannot be set up: {0}")]
+    Link(std::io::Error),
     /// A port that is taken.
     #[error("cannot listen on {0}: {1}")]
     Listen(std::net::SocketAddr, std::io::Error),

@@ -2,6 +2,7 @@
 //!
 //! It holds no state but files of the jobs that run, so it can be started, stopped and killed at any time.
 
+mod admission;
 mod connections;
 mod engine;
 mod fill_filters;
@@ -16,6 +17,7 @@ mod serve;
 mod settings;
 mod shared_rows;
 mod task_guard;
+mod task_port;
 mod unreachable;
 
 use std::path::PathBuf;

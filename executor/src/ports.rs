@@ -1,29 +1,33 @@
 //! The ports on which other nodes reach this one. In plain text they are Ballista's own. Encrypted, rows are served here, and calls for tasks, whose server
-//! Ballista opens itself, are handed on to it: it listens on a port of the loopback address that the system chose.
+//! Ballista opens itself, are handed on to it: it then listens on a port of the loopback address that the system chose.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use ballista_core::error::BallistaError;
+use ballista_core::extension::SessionConfigExt as _;
 use ballista_core::utils::create_grpc_server;
 use ballista_executor::ArrowFlightServerProvider;
 use ballista_executor::executor_process::ExecutorProcessConfig;
 use ballista_executor::flight_service::BallistaFlightService;
-use orrery_transport::{Incoming, ServerTls, relay};
+use datafusion::prelude::SessionConfig;
+use orrery_transport::{Incoming, ServerTls};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::admission::Word;
 use crate::link::Link;
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
+use crate::task_port;
 use crate::{Error, Result};
 
 /// Ports that are open until this is dropped.
 pub(crate) struct Encrypted {
     _link: Link,
-    _relay: AbortOnDropHandle<()>,
+    _tasks: AbortOnDropHandle<()>,
 }
 
 impl Encrypted {
@@ -31,7 +35,13 @@ impl Encrypted {
     ///
     /// # Errors
     /// Ports in use.
-    pub async fn open(settings: &Settings, tls: ServerTls, scheduler: Scheduler, ballista: &mut ExecutorProcessConfig) -> Result<Self> {
+    pub async fn open(
+        settings: &Settings,
+        tls: ServerTls,
+        scheduler: Scheduler,
+        word: Word,
+        ballista: &mut ExecutorProcessConfig,
+    ) -> Result<Self> {
         let message_limit_bytes = usize::try_from(settings.message_limit.as_u64()).unwrap_or(usize::MAX);
         let rows = Incoming::encrypted(listen(settings.bind_host, settings.flight_port).await?, tls.clone());
         let tasks = Incoming::encrypted(listen(settings.bind_host, settings.task_port).await?, tls);
@@ -41,7 +51,8 @@ impl Encrypted {
         ballista.grpc_port = task_server.port();
         ballista.override_arrow_flight_service = Some(serve_rows(rows, message_limit_bytes));
         ballista.override_create_grpc_client_endpoint = Some(link.endpoints());
-        Ok(Self { _link: link, _relay: AbortOnDropHandle::new(tokio::spawn(relay(tasks, task_server))) })
+        ballista.override_config_producer = Some(Arc::new(|| Word::carried_by(SessionConfig::new_with_ballista())));
+        Ok(Self { _link: link, _tasks: task_port::serve(tasks, task_server, word, message_limit_bytes)? })
     }
 }
 

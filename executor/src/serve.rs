@@ -15,6 +15,7 @@ use datafusion::prelude::SessionConfig;
 use orrery_engine::Stores;
 use orrery_engine::models::blocks;
 
+use crate::admission::Word;
 use crate::connections::Connections;
 use crate::engine::GuardingEngine;
 use crate::http::{self, Pages};
@@ -58,11 +59,13 @@ pub async fn serve(settings: Settings) -> Result<()> {
     let unreachable = Unreachable::start(scheduler.clone(), id.clone());
     let connections = Arc::new(Connections::new(client_tls));
     let engine = GuardingEngine::new(DefaultExecutionEngine::with_client_pool(connections), metrics, unreachable);
+    let word = server_tls.is_some().then(Word::new);
+    let engine = engine.admitting(word.clone());
     let tasks = engine.tasks();
     tokio::spawn(join::watch(scheduler.clone(), settings.heartbeat_s, instance_id, move || tasks.stop_all()));
     let mut config = process_config(&settings, id, vcores, &work_dir, health, engine);
-    let _encrypted = match server_tls {
-        Some(tls) => Some(Encrypted::open(&settings, tls, scheduler, &mut config).await?),
+    let _encrypted = match server_tls.zip(word) {
+        Some((tls, word)) => Some(Encrypted::open(&settings, tls, scheduler, word, &mut config).await?),
         None => None,
     };
     start_executor_process(Arc::new(config)).await.map_err(|error| Error::Stopped(error.to_string()))

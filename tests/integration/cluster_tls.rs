@@ -272,16 +272,16 @@ fn plain_ports_are_not_opened_to_other_machines_unasked() {
     let authority = Authority::new(dir.path(), "authority");
     authority.node("node", Key::Ec);
     let open = ["--bind-host", "0.0.0.0"];
-    let client = refused(dir.path(), &[&["scheduler"], &open[..]].concat());
+    let client = refused(dir.path(), &[&["scheduler"][..], &open].concat());
     assert!(
         client.contains("the client port would be open") && client.contains("--tls-cert and --tls-key") && client.contains("--insecure"),
         "{client}"
     );
     let port = authority.of_client_port("node");
     let port: Vec<&str> = port.iter().map(String::as_str).collect();
-    let internal = refused(dir.path(), &[&["scheduler"], &open[..], &port].concat());
+    let internal = refused(dir.path(), &[&["scheduler"][..], &open, &port].concat());
     assert!(internal.contains("the internal port would be open") && internal.contains("--cluster-tls-ca"), "{internal}");
-    let executor = refused(dir.path(), &[&["executor"], &open[..]].concat());
+    let executor = refused(dir.path(), &[&["executor"][..], &open].concat());
     assert!(executor.contains("the ports of this executor would be open") && executor.contains("--insecure"), "{executor}");
     let half = refused(dir.path(), &["scheduler", "--tls-cert", port[1]]);
     assert!(half.contains("needs --tls-cert and --tls-key"), "{half}");

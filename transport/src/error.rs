@@ -46,7 +46,7 @@ pub enum Error {
         key: PathBuf,
     },
     /// Settings of which one needs another.
-    #[error("{given} needs {missing} too")]
+    #[error("{given} needs {missing}")]
     Incomplete {
         /// Flags that were given.
         given: &'static str,

@@ -57,14 +57,6 @@ impl Incoming {
         Self::start(listener, tls)
     }
 
-    /// The next connection.
-    ///
-    /// # Errors
-    /// None that would end the listening.
-    pub async fn next(&mut self) -> Option<io::Result<Connection>> {
-        self.connections.recv().await
-    }
-
     fn start(listener: TcpListener, tls: Option<ServerTls>) -> Self {
         let (sender, connections) = mpsc::channel(WAITING_MAX);
         let accepting = match tls {

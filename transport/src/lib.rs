@@ -11,7 +11,6 @@ mod identity;
 mod incoming;
 mod pem;
 mod plain_text;
-mod relay;
 mod reload;
 mod server;
 mod settings;
@@ -24,7 +23,6 @@ pub use error::{Error, Result};
 pub use explain::explain;
 pub use identity::IdentityFiles;
 pub use incoming::Incoming;
-pub use relay::relay;
 pub use server::{ServerFiles, ServerTls};
 pub use settings::{ClusterSettings, ClusterTls};
 

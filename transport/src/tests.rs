@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 
-use crate::{ClientFiles, ClientTls, ClusterSettings, IdentityFiles, Incoming, ServerFiles, ServerTls, explain, relay};
+use crate::{ClientFiles, ClientTls, ClusterSettings, IdentityFiles, Incoming, ServerFiles, ServerTls, explain};
 
 /// Who signs certificates.
 pub(crate) struct Authority {
@@ -264,20 +264,6 @@ async fn silence_and_garbage_hold_nobody_up() {
     let mut byte = [0];
     let read = tokio::time::timeout(Duration::from_secs(5), held[0].read(&mut byte)).await.unwrap();
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
-}
-
-#[tokio::test]
-async fn a_relay_hands_calls_on_to_a_plain_server() {
-    let (files, root) = (Files::new(), Authority::new("root"));
-    let (plain, _serving) = served(None).await;
-    let (listener, address) = listener().await;
-    let incoming = Incoming::encrypted(listener, server(files.identity("server", &root.leaf("server"), ""), None));
-    let _relaying = AbortOnDropHandle::new(tokio::spawn(relay(incoming, plain)));
-    let tls = client(ClientFiles { ca: Some(files.write("ca.pem", &root.pem)), ..ClientFiles::default() });
-    let channel = connect(&tls, address).await.unwrap();
-    let version = "x".repeat(3 << 20);
-    let answer = ClusterClient::new(channel).join(JoinRequest { version: version.clone() }).await.unwrap().into_inner();
-    assert_eq!(answer.version, version);
 }
 
 /// What is said of a certificate and a key in files of these texts.

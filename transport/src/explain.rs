@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage};
 
 /// For the client of a connection: the last cause, and what to do about it where that is known.
 pub fn explain(error: &(dyn Error + 'static)) -> String {
@@ -14,8 +14,12 @@ pub fn explain(error: &(dyn Error + 'static)) -> String {
             "the server does not speak TLS; use http://, or the port that does".to_string()
         }
         Some(TlsError::InvalidCertificate(reason)) => certificate_of_the_server(reason),
-        Some(TlsError::AlertReceived(alert)) => alert_of_the_server(*alert),
-        _ => last,
+        Some(TlsError::AlertReceived(alert)) => alert_of_the_server(&format!("{alert:?}")),
+        // Once the connection is HTTP/2's, of an alert only the words are left.
+        _ => match last.strip_prefix("received fatal alert: ") {
+            Some(alert) => alert_of_the_server(alert),
+            None => last,
+        },
     }
 }
 
@@ -38,30 +42,22 @@ fn certificate_of_the_server(reason: &CertificateError) -> String {
     }
 }
 
-fn alert_of_the_server(alert: AlertDescription) -> String {
+fn alert_of_the_server(alert: &str) -> String {
     match alert {
-        AlertDescription::CertificateRequired => {
-            "the server asks for a certificate of the client; --tls-cert and --tls-key name one".to_string()
-        }
-        AlertDescription::UnknownCA
-        | AlertDescription::BadCertificate
-        | AlertDescription::CertificateUnknown
-        | AlertDescription::DecryptError => {
+        "CertificateRequired" => "the server asks for a certificate of the client; --tls-cert and --tls-key name one".to_string(),
+        "UnknownCA" | "BadCertificate" | "CertificateUnknown" | "DecryptError" => {
             "the server does not trust this client's certificate; it has to be signed by the authority that the server was given"
                 .to_string()
         }
-        AlertDescription::CertificateExpired => "the server refuses this client's certificate because it has expired".to_string(),
-        alert => format!("the server refuses the connection: {alert:?}"),
+        "CertificateExpired" => "the server refuses this client's certificate because it has expired".to_string(),
+        alert => format!("the server refuses the connection: {alert}"),
     }
 }
 
 /// For the server of a connection: why a handshake failed.
 pub(crate) fn to_a_server(error: &io::Error) -> String {
     match causes(error) {
-        (Some(TlsError::NoCertificatesPresented), _)
-        | (Some(TlsError::PeerIncompatible(PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon)), _) => {
-            "it showed no certificate".to_string()
-        }
+        (Some(TlsError::NoCertificatesPresented), _) => "it showed no certificate".to_string(),
         (Some(TlsError::InvalidCertificate(CertificateError::UnknownIssuer)), _) => {
             "its certificate is not signed by an authority that is trusted here".to_string()
         }

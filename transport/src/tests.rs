@@ -20,7 +20,6 @@ use crate::{ClientFiles, ClientTls, ClusterSettings, IdentityFiles, Incoming, Se
 /// Who signs certificates.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
     pem: String,
 }
 
@@ -43,14 +42,14 @@ impl Authority {
     pub fn new(name: &str) -> Self {
         let (params, key) = (authority_named(name), KeyPair::generate().unwrap());
         let certificate = params.self_signed(&key).unwrap();
-        Self { pem: certificate.pem(), certificate: certificate.der().clone(), issuer: Issuer::new(params, key) }
+        Self { pem: certificate.pem(), issuer: Issuer::new(params, key) }
     }
 
     /// One that this one has signed.
     fn intermediate(&self, name: &str) -> Self {
         let (params, key) = (authority_named(name), KeyPair::generate().unwrap());
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Self { pem: certificate.pem(), certificate: certificate.der().clone(), issuer: Issuer::new(params, key) }
+        Self { pem: certificate.pem(), issuer: Issuer::new(params, key) }
     }
 
     /// For `localhost` and 127.0.0.1.

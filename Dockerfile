@@ -1,8 +1,8 @@
 # One image for both roles of a cluster; the first argument says which:
 #
 #     docker build -t orrery .
-#     docker run orrery scheduler
-#     docker run orrery executor --scheduler-host HOST
+#     docker run orrery scheduler --insecure
+#     docker run orrery executor --scheduler-host HOST --insecure
 #
 # Targets: `runtime` (the default) compiles the program here; `prebuilt` takes a binary that was compiled elsewhere, see scripts/build-image.sh.
 # Both base images are arguments, so that a machine without a registry can bring its own. Docker without BuildKit, as in Debian 12, has to manage
@@ -19,7 +19,7 @@ RUN [ -e /etc/ssl/certs/ca-certificates.crt ] \
 RUN groupadd --gid 10001 orrery \
     && useradd --uid 10001 --gid 10001 --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin orrery \
     && install -d -o 10001 -g 10001 /warehouse /state /work
-# Other containers have to reach the servers; the program's own default is this machine only.
+# Other containers have to reach the servers; the program's own default is this machine only. They start with certificates, or with --insecure.
 ENV ORRERY_BIND_HOST=0.0.0.0 \
     ORRERY_WAREHOUSE=/warehouse \
     ORRERY_STATE_DIR=/state \

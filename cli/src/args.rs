@@ -72,6 +72,15 @@ pub(crate) struct Remote {
     /// The scheduler's client port
     #[arg(long, env = "ORRERY_SCHEDULER", value_name = "URL", default_value = "http://127.0.0.1:50060", value_parser = parse_endpoint)]
     pub to: String,
+    /// Certificates of the authorities whose schedulers are trusted, in PEM, for https:// URLs [default: those that this machine trusts]
+    #[arg(long, env = "ORRERY_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// Certificate to show to a scheduler that asks for one, in PEM
+    #[arg(long, env = "ORRERY_CLIENT_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of that certificate, in PEM, without a passphrase
+    #[arg(long, env = "ORRERY_CLIENT_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -157,7 +166,7 @@ pub(crate) struct Server<S: Args> {
         long,
         env = "ORRERY_LOG",
         value_name = "FILTER",
-        default_value = "warn,orrery_scheduler=info,orrery_executor=info,orrery_engine=info,orrery_lakehouse=info"
+        default_value = "warn,orrery_scheduler=info,orrery_executor=info,orrery_engine=info,orrery_lakehouse=info,orrery_transport=info"
     )]
     pub log: String,
     /// How it is logged
@@ -303,12 +312,15 @@ fn parse_size(text: &str) -> Result<usize, String> {
 fn parse_endpoint(text: &str) -> Result<String, String> {
     let url = match text.split_once("://") {
         Some(("grpc", rest)) => format!("http://{rest}"),
-        Some(("http", _)) => text.to_string(),
-        Some((scheme, _)) => return Err(format!("'{scheme}' is not a scheme of schedulers; expected http://HOST:PORT")),
+        Some(("grpc+tls", rest)) => format!("https://{rest}"),
+        Some(("http" | "https", _)) => text.to_string(),
+        Some((scheme, _)) => {
+            return Err(format!("'{scheme}' is not a scheme of schedulers; expected http://HOST:PORT or https://HOST:PORT"));
+        }
         None => format!("http://{text}"),
     };
     match url.rsplit_once(':') {
         Some((_, port)) if port.trim_end_matches('/').parse::<u16>().is_ok() => Ok(url),
-        _ => Err("expected http://HOST:PORT, such as http://127.0.0.1:50060".to_string()),
+        _ => Err("expected http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:50060".to_string()),
     }
 }

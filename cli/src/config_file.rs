@@ -81,6 +81,16 @@ mod tests {
     }
 
     #[test]
+    fn switches_and_settings_that_servers_share_can_be_in_the_file() {
+        let file = "[scheduler]\ninsecure = true\ncluster_tls_ca = \"ca.pem\"\n[executor]\ncluster_tls_name = \"node\"\n";
+        let settings = parse(file, &[]).unwrap();
+        assert!(settings.cluster.insecure);
+        assert_eq!(settings.cluster.cluster_tls_ca, Some("ca.pem".into()));
+        assert!(!parse("[scheduler]\ninsecure = false\n", &[]).unwrap().cluster.insecure);
+        assert!(!parse("", &[]).unwrap().cluster.insecure);
+    }
+
+    #[test]
     fn unknown_keys_and_bad_values_are_refused() {
         let unknown = parse("[scheduler]\nclientport = 1\n", &[]).unwrap_err();
         assert!(unknown.contains("'clientport'") && unknown.contains("did you mean 'client_port'"), "{unknown}");

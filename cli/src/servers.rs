@@ -46,11 +46,13 @@ fn start_log<S: Args>(server: &Server<S>) -> Result<(), u8> {
         eprintln!("error: --log {}: {error}", server.log);
         exit::USAGE
     })?;
-    // It shows finished stages, and complains of those that run a whole plan, of which it sees only the leaf.
-    let filter = match "ballista_scheduler::display=off".parse() {
-        Ok(silent) => filter.add_directive(silent),
-        Err(_) => filter,
-    };
+    let silenced = [
+        // It shows finished stages, and complains of those that run a whole plan, of which it sees only the leaf.
+        "ballista_scheduler::display=off",
+        // It shows all settings of tasks, and what lets them through is among these.
+        "ballista_core::extension=off",
+    ];
+    let filter = silenced.iter().filter_map(|directive| directive.parse().ok()).fold(filter, EnvFilter::add_directive);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     match server.log_format {
         LogFormat::Text => log.init(),

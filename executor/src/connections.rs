@@ -10,6 +10,7 @@ use ballista_core::client_pool::{BallistaClientPool, PooledClient};
 use ballista_core::error::Result;
 use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::utils::GrpcClientConfig;
+use orrery_transport::ClientTls;
 use parking_lot::Mutex;
 use tonic::transport::Endpoint;
 
@@ -23,7 +24,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
 
-type Key = (String, u16, GrpcClientConfig);
+/// Where a connection leads, and with which state of the certificates it was made.
+type Key = (String, u16, GrpcClientConfig, u64);
 
 #[derive(Default)]
 struct Idle {
@@ -40,9 +42,16 @@ impl Idle {
 }
 
 /// Connections that nobody uses now, by where they lead. Old ones go whenever one comes back.
-#[derive(Default)]
 pub(crate) struct Connections {
     idle: Arc<Mutex<Idle>>,
+    tls: Option<ClientTls>,
+}
+
+impl Connections {
+    /// Encrypted if there are certificates.
+    pub fn new(tls: Option<ClientTls>) -> Self {
+        Self { idle: Arc::default(), tls }
+    }
 }
 
 impl std::fmt::Debug for Connections {
@@ -55,9 +64,14 @@ impl std::fmt::Debug for Connections {
 fn impatient(
     endpoint: Endpoint,
     customize: Option<&BallistaConfigGrpcEndpoint>,
+    tls: Option<&ClientTls>,
 ) -> std::result::Result<Endpoint, Box<dyn std::error::Error + Send + Sync>> {
     let endpoint = match customize {
         Some(customize) => customize.configure_endpoint(endpoint)?,
+        None => endpoint,
+    };
+    let endpoint = match tls {
+        Some(tls) => tls.secure(endpoint)?,
         None => endpoint,
     };
     Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).http2_keep_alive_interval(ASKED_EVERY).keep_alive_timeout(ANSWERS_WITHIN))
@@ -72,7 +86,8 @@ impl BallistaClientPool for Connections {
         config: &GrpcClientConfig,
         customize_endpoint: Option<Arc<BallistaConfigGrpcEndpoint>>,
     ) -> Result<PooledClient> {
-        let key = (host.to_string(), port, config.clone());
+        let tls = self.tls.clone();
+        let key = (host.to_string(), port, config.clone(), tls.as_ref().map_or(0, ClientTls::generation));
         let kept = self.idle.lock().connections.get_mut(&key).and_then(Vec::pop);
         let client = match kept {
             Some((_, client)) => client,
@@ -81,9 +96,9 @@ impl BallistaClientPool for Connections {
                     host,
                     port,
                     config.max_message_size,
-                    config.use_tls,
+                    tls.is_some(),
                     Some(Arc::new(BallistaConfigGrpcEndpoint::new(Arc::new(move |endpoint| {
-                        impatient(endpoint, customize_endpoint.as_deref())
+                        impatient(endpoint, customize_endpoint.as_deref(), tls.as_ref())
                     })))),
                     config.io_retries_times,
                     config.io_retry_wait_time_ms,

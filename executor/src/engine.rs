@@ -20,6 +20,7 @@ use orrery_engine::{Blame, Error, TaskPool, WireError};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Word;
 use crate::fill_filters::{fill_filters, filling};
 use crate::metrics::Metrics;
 use crate::shared_rows::SharedRows;
@@ -33,6 +34,7 @@ pub(crate) struct GuardingEngine {
     tasks: Tasks,
     unreachable: Unreachable,
     shared: SharedRows,
+    word: Option<Word>,
 }
 
 /// The tasks that run, as far as they can be stopped together.
@@ -53,7 +55,12 @@ impl Tasks {
 impl GuardingEngine {
     pub fn new(beneath: DefaultExecutionEngine, metrics: Metrics, unreachable: Unreachable) -> Self {
         let shared = SharedRows::new(metrics.broadcasts.clone());
-        Self { beneath, metrics, tasks: Tasks::default(), unreachable, shared }
+        Self { beneath, metrics, tasks: Tasks::default(), unreachable, shared, word: None }
+    }
+
+    /// The same, but for tasks that do not carry the word, if there is one.
+    pub fn admitting(self, word: Option<Word>) -> Self {
+        Self { word, ..self }
     }
 
     fn guarded(&self, stage: &Arc<dyn ExecutionPlan>, job_id: &JobId, cancelled: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
@@ -77,6 +84,9 @@ impl ExecutionEngine for GuardingEngine {
         work_dir: &str,
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
+        if let Some(word) = &self.word {
+            word.check(config)?;
+        }
         let cancelled = self.tasks.begin();
         let prepared = |stage: &Arc<dyn ExecutionPlan>| {
             let stage = fill_filters(Arc::clone(stage), config.options())?;

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use orrery_proto::v1::JoinRequest;
-use orrery_proto::v1::cluster_client::ClusterClient;
+use orrery_transport::explain;
 use tonic::Code;
 
+use crate::scheduler::Scheduler;
 use crate::settings::Settings;
 use crate::{Error, Result};
 
@@ -14,17 +15,12 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The version that scheduler and executors have to share: plans are encoded by the program that made them.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub(crate) fn address(settings: &Settings) -> String {
-    format!("{}:{}", settings.scheduler_host, settings.scheduler_port)
-}
-
 /// Watches for a scheduler that was started anew, which knows nothing of the tasks that run here, and calls `forget` whenever there is one.
-pub(crate) async fn watch(settings: Settings, mut instance_id: String, forget: impl Fn()) {
-    let address = address(&settings);
+pub(crate) async fn watch(scheduler: Scheduler, heartbeat_s: u64, mut instance_id: String, forget: impl Fn()) {
     loop {
-        tokio::time::sleep(Duration::from_secs(settings.heartbeat_s)).await;
+        tokio::time::sleep(Duration::from_secs(heartbeat_s)).await;
         // One that does not answer may come back as it was; executors end by themselves when it stays away.
-        if let Ok(found) = ask(&address, VERSION).await
+        if let Ok(found) = ask(&scheduler, VERSION).await
             && found != instance_id
         {
             tracing::warn!("the scheduler was started anew; work for the earlier one is stopped");
@@ -35,17 +31,17 @@ pub(crate) async fn watch(settings: Settings, mut instance_id: String, forget: i
 }
 
 /// Asks the scheduler to take this executor, as often as `connect_timeout_s` allows. Returns which scheduler it is.
-pub(crate) async fn join(settings: &Settings) -> Result<String> {
-    let address = address(settings);
+pub(crate) async fn join(scheduler: &Scheduler, settings: &Settings) -> Result<String> {
+    let address = scheduler.address();
     let deadline = Instant::now() + Duration::from_secs(u64::from(settings.connect_timeout_s));
     loop {
-        let reason = match ask(&address, VERSION).await {
+        let reason = match ask(scheduler, VERSION).await {
             Ok(instance_id) => return Ok(instance_id),
             Err(Refusal::Final(message)) => return Err(Error::Refused(message)),
             Err(Refusal::Unreachable(reason)) => reason,
         };
         if Instant::now() + RETRY_AFTER > deadline {
-            return Err(Error::Unreachable { address, reason });
+            return Err(Error::Unreachable { address: address.to_string(), reason });
         }
         tracing::info!(scheduler = %address, %reason, "waiting for the scheduler");
         tokio::time::sleep(RETRY_AFTER).await;
@@ -57,24 +53,16 @@ enum Refusal {
     Unreachable(String),
 }
 
-async fn ask(address: &str, version: &str) -> Result<String, Refusal> {
-    let connected = ClusterClient::connect(format!("http://{address}")).await;
-    let mut client = connected.map_err(|error| Refusal::Unreachable(root_cause(&error)))?;
+async fn ask(scheduler: &Scheduler, version: &str) -> Result<String, Refusal> {
+    let mut client = scheduler.connect().await.map_err(|error| Refusal::Unreachable(explain(&error)))?;
     match client.join(JoinRequest { version: version.to_string() }).await {
         Ok(answer) => Ok(answer.into_inner().instance_id),
         Err(status) if status.code() == Code::FailedPrecondition => Err(Refusal::Final(status.message().to_string())),
-        Err(status) if status.code() == Code::Unimplemented => {
-            Err(Refusal::Final(format!("{address} is no Orrery scheduler's internal port; executors join on 50050 unless it was changed")))
-        }
+        Err(status) if status.code() == Code::Unimplemented => Err(Refusal::Final(format!(
+            "{} is no Orrery scheduler's internal port; executors join on 50050 unless it was changed",
+            scheduler.address()
+        ))),
+        Err(status) if std::error::Error::source(&status).is_some() => Err(Refusal::Unreachable(explain(&status))),
         Err(status) => Err(Refusal::Unreachable(status.message().to_string())),
     }
-}
-
-/// Transport errors say what happened only in their causes.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }

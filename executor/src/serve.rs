@@ -15,12 +15,15 @@ use datafusion::prelude::SessionConfig;
 use orrery_engine::Stores;
 use orrery_engine::models::blocks;
 
+use crate::admission::Word;
 use crate::connections::Connections;
 use crate::engine::GuardingEngine;
 use crate::http::{self, Pages};
 use crate::join;
 use crate::metrics::Metrics;
+use crate::ports::Encrypted;
 use crate::registry;
+use crate::scheduler::Scheduler;
 use crate::settings::Settings;
 use crate::unreachable::Unreachable;
 use crate::{Error, Result};
@@ -35,8 +38,12 @@ const LEFTOVERS_AFTER_S: u64 = 24 * 3600;
 /// # Errors
 /// A scheduler that cannot be reached or refuses this executor, ports in use, a work directory that cannot be written.
 pub async fn serve(settings: Settings) -> Result<()> {
+    let cluster = &settings.cluster;
+    cluster.refuse_exposed_to_nodes("the ports of this executor", settings.bind_host)?;
+    let (server_tls, client_tls) = cluster.open()?.map(|tls| (tls.server, tls.client)).unzip();
+    let scheduler = Scheduler::new(&settings, client_tls.clone());
     ports_are_free(&settings)?;
-    let instance_id = join::join(&settings).await?;
+    let instance_id = join::join(&scheduler, &settings).await?;
     let (work_dir, _temporary) = work_dir(&settings)?;
     keep_pages_small();
     blocks::keep_within(settings.memory_limit.map(|size| size.as_u64()));
@@ -49,11 +56,18 @@ pub async fn serve(settings: Settings) -> Result<()> {
         http::start(address, Pages { metrics: metrics.clone(), health: health.clone(), work_dir: work_dir.clone() }).await?;
     }
     tracing::info!(executor = %id, vcores, work_dir = %work_dir.display(), "executor starts");
-    let unreachable = Unreachable::start(join::address(&settings), id.clone());
-    let engine = GuardingEngine::new(DefaultExecutionEngine::with_client_pool(Arc::new(Connections::default())), metrics, unreachable);
+    let unreachable = Unreachable::start(scheduler.clone(), id.clone());
+    let connections = Arc::new(Connections::new(client_tls));
+    let engine = GuardingEngine::new(DefaultExecutionEngine::with_client_pool(connections), metrics, unreachable);
+    let word = server_tls.is_some().then(Word::new);
+    let engine = engine.admitting(word.clone());
     let tasks = engine.tasks();
-    tokio::spawn(join::watch(settings.clone(), instance_id, move || tasks.stop_all()));
-    let config = process_config(&settings, id, vcores, &work_dir, health, engine);
+    tokio::spawn(join::watch(scheduler.clone(), settings.heartbeat_s, instance_id, move || tasks.stop_all()));
+    let mut config = process_config(&settings, id, vcores, &work_dir, health, engine);
+    let _encrypted = match server_tls.zip(word) {
+        Some((tls, word)) => Some(Encrypted::open(&settings, tls, scheduler, word, &mut config).await?),
+        None => None,
+    };
     start_executor_process(Arc::new(config)).await.map_err(|error| Error::Stopped(error.to_string()))
 }
 

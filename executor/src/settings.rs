@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
+use orrery_transport::ClusterSettings;
 
 /// Settings of `orrery executor`.
 #[derive(Debug, Clone, Args)]
@@ -47,4 +48,6 @@ pub struct Settings {
     /// Largest message between nodes; plans with very many files need more
     #[arg(long, env = "ORRERY_MESSAGE_LIMIT", value_name = "SIZE", default_value = "256MB")]
     pub message_limit: ByteSize,
+    #[command(flatten)]
+    pub cluster: ClusterSettings,
 }

@@ -2,8 +2,9 @@
 //! way when both executors are alive and only the network between them is cut.
 
 use orrery_proto::v1::ReportUnreachableRequest;
-use orrery_proto::v1::cluster_client::ClusterClient;
 use tokio::sync::mpsc;
+
+use crate::scheduler::Scheduler;
 
 /// Reports that may wait; the tasks of a stage all say the same.
 const WAITING_MAX: usize = 16;
@@ -13,13 +14,13 @@ const WAITING_MAX: usize = 16;
 pub(crate) struct Unreachable(mpsc::Sender<String>);
 
 impl Unreachable {
-    /// Reports to the scheduler at `address` in the name of an executor, until the last clone is gone.
-    pub fn start(address: String, reporter_id: String) -> Self {
+    /// Reports to the scheduler in the name of an executor, until the last clone is gone.
+    pub fn start(scheduler: Scheduler, reporter_id: String) -> Self {
         let (sender, mut receiver) = mpsc::channel::<String>(WAITING_MAX);
         tokio::spawn(async move {
             while let Some(executor_id) = receiver.recv().await {
                 let request = ReportUnreachableRequest { reporter_id: reporter_id.clone(), executor_id };
-                if let Err(error) = report(&address, request).await {
+                if let Err(error) = report(&scheduler, request).await {
                     tracing::debug!(%error, "the scheduler cannot be told of an executor that is out of reach");
                 }
             }
@@ -33,8 +34,8 @@ impl Unreachable {
     }
 }
 
-async fn report(address: &str, request: ReportUnreachableRequest) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut client = ClusterClient::connect(format!("http://{address}")).await?;
+async fn report(scheduler: &Scheduler, request: ReportUnreachableRequest) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut client = scheduler.connect().await?;
     client.report_unreachable(request).await?;
     Ok(())
 }

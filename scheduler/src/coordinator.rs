@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use orrery_engine::Warehouse;
 use orrery_engine::session::{Session, SessionOptions};
+use orrery_transport::Incoming;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -54,17 +55,19 @@ impl Coordinator {
     /// Opens the warehouse and listens for executors on the internal port.
     ///
     /// # Errors
-    /// The port is in use, or the warehouse cannot be opened.
+    /// The port is in use or open to others in plain text, certificates cannot be used, or the warehouse cannot be opened.
     pub async fn start(settings: &Settings) -> Result<(Self, Background)> {
-        let internal = listen(settings, settings.internal_port).await?;
+        settings.cluster.refuse_exposed_to_nodes("the internal port", settings.bind_host)?;
+        let (server_tls, node_tls) = settings.cluster.open()?.map(|tls| (tls.server, tls.client)).unzip();
+        let internal = Incoming::new(listen(settings, settings.internal_port).await?, server_tls);
         let warehouse = Warehouse::open(&settings.warehouse, Default::default()).await.map_err(orrery_engine::Error::from)?;
         let scratch_url = settings.scratch.clone().unwrap_or_else(|| format!("{}_scratch", warehouse.root()));
         remove_left_caches(&scratch_url).await;
         let executors = Arc::new(Executors::default());
         let avoided = Arc::new(Avoided::new(Arc::clone(&executors)));
         let shares = Arc::new(EvenShares::new(Arc::clone(&avoided)));
-        let (ballista, jobs) = embed::start(settings, Arc::clone(&shares)).await?;
-        let cluster = Cluster::new(ballista.clone(), jobs, Arc::clone(&executors), Arc::clone(&shares), settings);
+        let (ballista, jobs) = embed::start(settings, Arc::clone(&shares), node_tls.as_ref()).await?;
+        let cluster = Cluster::new(ballista.clone(), jobs, Arc::clone(&executors), Arc::clone(&shares), settings, node_tls);
         let message_limit = usize::try_from(settings.message_limit.as_u64()).unwrap_or(usize::MAX);
         let mut background = Background(JoinSet::new());
         background.spawn("the internal port", embed::serve(internal, ballista.clone(), avoided, message_limit));

@@ -30,6 +30,9 @@ pub enum Error {
     /// A port that is taken.
     #[error("cannot listen on {0}: {1}")]
     Listen(std::net::SocketAddr, std::io::Error),
+    /// Certificates, or the lack of them.
+    #[error(transparent)]
+    Transport(#[from] orrery_transport::Error),
     /// The warehouse or the folder of the journal.
     #[error(transparent)]
     Engine(#[from] orrery_engine::Error),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
+use orrery_transport::{ClusterSettings, Error, IdentityFiles, ServerFiles, ServerTls};
 
 /// Settings of `orrery scheduler`.
 #[derive(Debug, Clone, Args)]
@@ -67,4 +68,41 @@ pub struct Settings {
     /// Largest message between nodes; plans with very many files need more
     #[arg(long, env = "ORRERY_MESSAGE_LIMIT", value_name = "SIZE", default_value = "256MB")]
     pub message_limit: ByteSize,
+    /// Certificate that clients are shown on their port, in PEM, followed by those between it and its authority; with a key, clients have to talk encrypted
+    #[arg(long, env = "ORRERY_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of that certificate, in PEM, without a passphrase
+    #[arg(long, env = "ORRERY_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Certificates of authorities, in PEM: clients have to show a certificate that one of them has signed
+    #[arg(long, env = "ORRERY_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub cluster: ClusterSettings,
+}
+
+impl Settings {
+    /// Refuses ports in plain text where other machines reach them, unless that was asked for. The HTTP port is always plain.
+    ///
+    /// # Errors
+    /// [`Error::Exposed`].
+    pub(crate) fn refuse_exposed_ports(&self) -> Result<(), Error> {
+        let flags = "--tls-cert and --tls-key";
+        self.cluster.refuse_exposed("the client port", self.bind_host, self.tls_cert.is_some(), flags)?;
+        self.cluster.refuse_exposed_to_nodes("the internal port", self.bind_host)
+    }
+
+    /// The certificates of the client port, if there are any.
+    ///
+    /// # Errors
+    /// A setting without those that belong to it, or files that cannot be used.
+    pub(crate) fn client_port_tls(&self) -> Result<Option<ServerTls>, Error> {
+        let identity = match (&self.tls_cert, &self.tls_key) {
+            (None, None) if self.tls_client_ca.is_none() => return Ok(None),
+            (Some(certificate), Some(key)) => IdentityFiles { certificate: certificate.clone(), key: key.clone() },
+            _ => return Err(Error::Incomplete { given: "encryption of the client port", missing: "--tls-cert and --tls-key" }),
+        };
+        let files = ServerFiles { identity, client_ca: self.tls_client_ca.clone() };
+        ServerTls::open("the certificate of the client port", files).map(Some)
+    }
 }

@@ -91,6 +91,8 @@ pub struct Options {
     pub warehouse: Option<String>,
     /// Environment of all processes.
     pub env: Vec<(&'static str, String)>,
+    /// Environment of clients.
+    pub client_env: Vec<(&'static str, String)>,
 }
 
 impl Options {
@@ -108,6 +110,7 @@ impl Options {
             executor_args: ["--heartbeat-s", "1"].map(String::from).to_vec(),
             warehouse: None,
             env: Vec::new(),
+            client_env: Vec::new(),
         }
     }
 
@@ -164,6 +167,7 @@ pub struct Cluster {
     pub scheduler: Process,
     pub executors: Vec<Process>,
     executor_pages: Vec<u16>,
+    task_ports: Vec<u16>,
     internal_port: u16,
     client_port: u16,
     http_port: u16,
@@ -186,6 +190,7 @@ impl Cluster {
             dir: dir.to_path_buf(),
             executors: Vec::new(),
             executor_pages: Vec::new(),
+            task_ports: Vec::new(),
             scheduler,
             internal_port,
             client_port,
@@ -209,14 +214,18 @@ impl Cluster {
     pub fn add_executor_at(&mut self, place: Place) -> usize {
         let name = format!("executor{}", self.started);
         self.started += 1;
-        let page = free_port();
+        let (page, task_port) = (free_port(), free_port());
         self.executor_pages.push(page);
+        self.task_ports.push(task_port);
         let work_dir = place.work_dir.unwrap_or_else(|| self.dir.join(&name));
-        let mut all = executor_args(self.internal_port, page, self.options.vcores, &work_dir);
+        let mut all = executor_args(self.internal_port, task_port, page, self.options.vcores, &work_dir);
         all.extend(self.options.executor_args.iter().cloned());
         let mut process = command(&self.dir);
         if let Some(host) = place.host {
-            all.extend(["--scheduler-host", &host.gateway, "--bind-host", "0.0.0.0", "--external-host", &host.address].map(String::from));
+            all.extend(
+                ["--scheduler-host", &host.gateway, "--bind-host", "0.0.0.0", "--insecure", "--external-host", &host.address]
+                    .map(String::from),
+            );
             process = inside(&host.namespace, &process);
         }
         let env: Vec<(&str, &str)> = self.options.env.iter().map(|(key, value)| (*key, value.as_str())).collect();
@@ -281,7 +290,9 @@ impl Cluster {
 
     fn client_command(&self, args: &[&str]) -> std::process::Command {
         let mut client = command(&self.dir);
-        client.args(args).env("ORRERY_SCHEDULER", format!("http://127.0.0.1:{}", self.client_port));
+        let scheme = if self.options.scheduler_args.iter().any(|arg| arg == "--tls-cert") { "https" } else { "http" };
+        client.args(args).env("ORRERY_SCHEDULER", format!("{scheme}://127.0.0.1:{}", self.client_port));
+        client.envs(self.options.client_env.iter().map(|(key, value)| (*key, value.as_str())));
         client
     }
 
@@ -304,6 +315,16 @@ impl Cluster {
         self.sql(query).stdout.lines().skip(1).map(str::to_string).collect()
     }
 
+    /// The scheduler's client port.
+    pub fn client_port(&self) -> u16 {
+        self.client_port
+    }
+
+    /// The port for tasks of the executor that was started as the so-manieth.
+    pub fn task_port(&self, started: usize) -> u16 {
+        self.task_ports[started]
+    }
+
     /// The scheduler's internal port.
     pub fn internal_port(&self) -> u16 {
         self.internal_port
@@ -313,12 +334,12 @@ impl Cluster {
 /// An executor for a scheduler that is not a process of its own.
 pub fn executor_of(dir: &Path, number: usize, internal_port: u16, vcores: usize) -> Process {
     let name = format!("executor-{number}");
-    Process::start(dir, &name, &executor_args(internal_port, free_port(), vcores, &dir.join(&name)), &[])
+    Process::start(dir, &name, &executor_args(internal_port, free_port(), free_port(), vcores, &dir.join(&name)), &[])
 }
 
-fn executor_args(internal_port: u16, page: u16, vcores: usize, work_dir: &Path) -> Vec<String> {
+fn executor_args(internal_port: u16, task_port: u16, page: u16, vcores: usize, work_dir: &Path) -> Vec<String> {
     let mut args: Vec<String> = vec!["executor".to_string()];
-    let ports = [("--scheduler-port", internal_port), ("--flight-port", free_port()), ("--task-port", free_port()), ("--http-port", page)];
+    let ports = [("--scheduler-port", internal_port), ("--flight-port", free_port()), ("--task-port", task_port), ("--http-port", page)];
     for (flag, port) in ports {
         args.extend([flag.to_string(), port.to_string()]);
     }

@@ -9,6 +9,7 @@ mod cluster_faults;
 mod cluster_network;
 mod cluster_runs;
 mod cluster_s3;
+mod cluster_tls;
 mod cluster_training;
 mod command_line;
 mod containers;

@@ -14,7 +14,7 @@ use orrery_proto::v1::{
 };
 use tonic::{Code, Streaming};
 
-use super::{Client, connect, refused, try_connect};
+use super::{Client, connect, refused, said, try_connect};
 use crate::args::{Attach, Remote};
 use crate::output::Output;
 use crate::report::{self, RunReport, Style};
@@ -114,7 +114,7 @@ impl Follower {
             let event = match events.message().await {
                 Ok(Some(event)) => event,
                 Ok(None) => return Ended::Connection("the connection was closed".to_string()),
-                Err(status) => return Ended::Connection(status.message().to_string()),
+                Err(status) => return Ended::Connection(said(&status)),
             };
             self.after = self.after.max(event.sequence);
             self.run_id = event.run_id;
@@ -150,7 +150,7 @@ impl Follower {
                     eprintln!("cluster error: the scheduler does not know run {} any more", self.run_id);
                     return Err(exit::FAILED);
                 }
-                Err(status) => reason = status.message().to_string(),
+                Err(status) => reason = said(&status),
             }
         }
         self.report.close();

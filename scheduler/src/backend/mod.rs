@@ -33,6 +33,7 @@ use orrery_engine::planner::keep_constant_rows_in_memory::keep_constant_rows_in_
 use orrery_engine::planner::sort_by_window_keys::sort_by_window_keys;
 use orrery_engine::session::{Backend, InProcess, Tracker, Workers, bytes_read};
 use orrery_engine::{Result, planner};
+use orrery_transport::ClientTls;
 
 use crate::balance::EvenShares;
 use crate::embed::Ballista;
@@ -62,6 +63,7 @@ pub struct Cluster {
     distribution: Arc<EvenShares>,
     shares: measure::Shares,
     chaos: f64,
+    node_tls: Option<ClientTls>,
 }
 
 impl Cluster {
@@ -71,6 +73,7 @@ impl Cluster {
         executors: Arc<crate::executors::Executors>,
         distribution: Arc<EvenShares>,
         settings: &Settings,
+        node_tls: Option<ClientTls>,
     ) -> Self {
         Self {
             ballista,
@@ -83,6 +86,7 @@ impl Cluster {
             distribution,
             shares: measure::Shares::default(),
             chaos: settings.chaos,
+            node_tls,
         }
     }
 
@@ -144,6 +148,12 @@ impl Backend for Cluster {
             .with_ballista_grpc_client_max_message_size(self.message_limit_bytes)
             .with_ballista_broadcast_join_threshold_bytes(BROADCAST_BELOW_BYTES)
             .with_ballista_adaptive_query_planner(false);
+        if let Some(tls) = self.node_tls.clone() {
+            // Rows of results are fetched so.
+            config = config
+                .with_ballista_use_tls(true)
+                .with_ballista_override_create_grpc_client_endpoint(Arc::new(move |endpoint| Ok(tls.secure(endpoint)?)));
+        }
         let optimizer = &mut config.options_mut().optimizer;
         // With partitions that follow the data's size, a partition's build side fits; sorting both sides costs several times as much.
         optimizer.prefer_hash_join = true;

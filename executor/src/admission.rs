@@ -62,7 +62,7 @@ impl Word {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ballista_core::extension::SessionConfigExt as _;
+    use ballista_core::extension::{SessionConfigExt as _, SessionConfigHelperExt as _};
 
     fn task(settings: &[KeyValuePair]) -> SessionConfig {
         Word::carried_by(SessionConfig::new_with_ballista()).update_from_key_value_pair(settings)

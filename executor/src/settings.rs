@@ -48,6 +48,7 @@ pub struct Settings {
     /// Largest message between nodes; plans with very many files need more
     #[arg(long, env = "ORRERY_MESSAGE_LIMIT", value_name = "SIZE", default_value = "256MB")]
     pub message_limit: ByteSize,
+    /// Connections with other nodes
     #[command(flatten)]
     pub cluster: ClusterSettings,
 }

@@ -77,6 +77,7 @@ pub struct Settings {
     /// Certificates of authorities, in PEM: clients have to show a certificate that one of them has signed
     #[arg(long, env = "ORRERY_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
+    /// Connections with other nodes
     #[command(flatten)]
     pub cluster: ClusterSettings,
 }

@@ -10,6 +10,10 @@ use crate::{ModelError, Result};
 
 /// Bits that tell the parts of an interval apart.
 const PART_BITS: u32 = 12;
+/// Bits more than those of the number of rows: of few rows, more parts would cost more than the rows.
+const BITS_BEYOND_ROWS: u32 = 6;
+/// Numbers that are looked at together: after the first pass mostly none of them lies in the interval.
+const AT_ONCE: usize = 64;
 /// Parts of all intervals of a pass at most, so that an answer stays small however many features there are.
 const PARTS_MAX: usize = 1 << 20;
 const SIGN: u64 = 1 << 63;
@@ -65,15 +69,23 @@ impl Counter {
     /// Counts those of the numbers that lie in the interval; NaN is none.
     pub fn add(&mut self, values: &[f64]) {
         let Interval { low, high, shift, .. } = self.interval;
-        for value in values.iter().filter(|value| !value.is_nan()) {
-            let key = key(*value);
-            if key < low || key > high {
+        let (least, most) = (of_key(low), of_key(high));
+        let is_within = |value: f64| (value >= least) & (value <= most);
+        for some in values.chunks(AT_ONCE) {
+            if !some.iter().fold(false, |any, value| any | is_within(*value)) {
                 continue;
             }
-            if let Some(part) = self.parts.get_mut(((key - low) >> shift) as usize) {
-                part.count += 1;
-                part.low = part.low.min(key);
-                part.high = part.high.max(key);
+            for value in some.iter().copied().filter(|value| is_within(*value)) {
+                let key = key(value);
+                // The two zeros are equal as numbers, not as keys.
+                if key < low || key > high {
+                    continue;
+                }
+                if let Some(part) = self.parts.get_mut(((key - low) >> shift) as usize) {
+                    part.count += 1;
+                    part.low = part.low.min(key);
+                    part.high = part.high.max(key);
+                }
             }
         }
     }
@@ -114,6 +126,7 @@ struct Wanted {
 /// # Errors
 /// What a pass reports; answers that contradict the ends.
 pub fn medians(features: &[(f64, f64, u64)], mut count: impl FnMut(&[Interval]) -> Result<Vec<Vec<Counted>>>) -> Result<Vec<Option<f64>>> {
+    let most_rows = features.iter().map(|(_, _, rows)| *rows).max().unwrap_or(0);
     let mut wanted: Vec<Wanted> = Vec::new();
     for (feature, (low, high, rows)) in features.iter().enumerate().filter(|(_, (_, _, rows))| *rows > 0) {
         // Of an even number of numbers the two in the middle.
@@ -131,7 +144,7 @@ pub fn medians(features: &[(f64, f64, u64)], mut count: impl FnMut(&[Interval]) 
         if intervals.is_empty() {
             break;
         }
-        let bits = PART_BITS.min((PARTS_MAX / intervals.len()).max(2).ilog2());
+        let bits = PART_BITS.min(most_rows.max(1).ilog2() + BITS_BEYOND_ROWS).min((PARTS_MAX / intervals.len()).max(2).ilog2());
         for interval in &mut intervals {
             interval.shift = (u64::BITS - (interval.high - interval.low).leading_zeros()).saturating_sub(bits);
         }

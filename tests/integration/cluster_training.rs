@@ -113,7 +113,7 @@ fn large_requests_and_earlier_versions_travel_to_executors() {
     let ratings = "CREATE TABLE ratings AS SELECT value % 30000 AS user, value * 7919 % 97 AS item, 1.0 + value * 31 % 5 AS rating
                    FROM generate_series(1, 90000)";
     let recommender = "CREATE MODEL recommender OPTIONS (model_type = 'matrix_factorization', max_iterations = 2, seed = 5)
-                       AS SELECT user, item, rating FROM ratings";
+                       AS SELECT \"user\", item, rating FROM ratings";
     let warm = |name: &str| {
         let first = create_model(name, "max_iterations = 2");
         let next =

@@ -27,6 +27,8 @@ struct Planned {
     versions: Vec<(Arc<ModelRecord>, Arc<dyn Model>)>,
     /// Where aliases would point; `None`: nowhere.
     aliases: BTreeMap<String, Option<u64>>,
+    /// The number of the version that would have been made last.
+    last: u64,
     /// Versions of the registry that would be gone.
     dropped: BTreeSet<u64>,
     /// The whole model of the registry would be gone.
@@ -114,16 +116,33 @@ impl Names {
     /// The registry cannot be read.
     pub(super) async fn plan_model(&self, name: &TableName, mut record: ModelRecord, model: Arc<dyn Model>) -> Result<()> {
         let newest = self.model_versions(name).await?.last().map_or(0, |record| record.reference.version);
-        record.reference.version = newest + 1;
+        record.reference.version = self.last_number(name, newest).await? + 1;
         record.reference.checksum = format!("planned {}", uuid::Uuid::new_v4());
         cache::process().lend(&record.reference, &model);
-        self.change_planned(name, |planned| planned.versions.push((Arc::new(record), model)));
+        self.change_planned(name, |planned| {
+            planned.last = record.reference.version;
+            planned.versions.push((Arc::new(record), model));
+        });
         for (table, schema) in self.registry().schemas() {
             if self.relation(&table).await?.is_none() {
                 self.put_planned(table, Arc::new(EmptyTable::new(schema)));
             }
         }
         Ok(())
+    }
+
+    /// The greatest number that a model has given: those of versions that were dropped are not given again as long as there is a version.
+    async fn last_number(&self, name: &TableName, newest: u64) -> Result<u64> {
+        if newest == 0 {
+            return Ok(0);
+        }
+        let (is_dropped, last) = self.planned_model(name).map_or((false, 0), |planned| (planned.is_dropped, planned.last));
+        if is_dropped {
+            return Ok(newest.max(last));
+        }
+        let (full, rows) = (name.to_string(), self.registry().model_rows().await?);
+        let given = rows.iter().find(|row| row.model == full).map_or(0, |row| row.last_version);
+        Ok(newest.max(last).max(given))
     }
 
     /// Remembers that an alias would point to a version.
@@ -157,9 +176,17 @@ impl Names {
     /// Remembers that a version would go, or the whole model.
     ///
     /// # Errors
-    /// There is no such model or version.
+    /// There is no such model or version, or an alias points to the version.
     pub(super) async fn plan_drop_model(&self, name: &TableName, version: Option<u64>) -> Result<()> {
         self.model(name, &version.map_or(Selector::Latest, Selector::Version)).await?;
+        if let Some(version) = version {
+            let aliases = self.model_aliases(name).await?;
+            if let Some(row) = aliases.iter().find(|row| row.version == version) {
+                let alias = &row.alias;
+                return Err(Error::sql(format!("version {version} of {name} cannot be dropped: the alias '{alias}' points to it"))
+                    .hint(format!("ALTER MODEL {name} DROP ALIAS {alias}, or ALTER MODEL {name} SET ALIAS {alias} = VERSION another")));
+            }
+        }
         self.change_planned(name, |planned| match version {
             None => *planned = Planned { is_dropped: true, ..Planned::default() },
             Some(version) => {

@@ -63,7 +63,10 @@ impl Moves {
     /// From one pass to the next.
     pub fn new(before: &[f64], centres: &[f64], features: usize) -> Self {
         let rows = || centres.chunks_exact(features);
-        let moved: Vec<f32> = before.chunks_exact(features).zip(rows()).map(|(one, other)| above(square(one, other).sqrt())).collect();
+        // What is too far for 32 bits is infinitely far: no number would not count as the most.
+        let or_infinite = |moved: f32| if moved.is_nan() { f32::INFINITY } else { moved };
+        let moved: Vec<f32> =
+            before.chunks_exact(features).zip(rows()).map(|(one, other)| or_infinite(above(square(one, other).sqrt()))).collect();
         let (mut most, mut next) = ((0, 0.0f32), 0.0f32);
         for (i, moved) in moved.iter().enumerate() {
             if *moved > most.1 {

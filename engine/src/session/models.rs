@@ -35,7 +35,8 @@ impl Session {
                 }
                 ModelChange::SetOptions(options) => {
                     check_options(options, &CHANGEABLE, SET_OPTIONS)?;
-                    (description_of(options)?, labels_of(options)?);
+                    description_of(options)?;
+                    labels_of(options)?;
                     self.names.model(&name, &Selector::Latest).await.map_err(|e| e.at(alter.name.position))?;
                 }
             }

@@ -61,12 +61,18 @@ struct Partial {
 
 impl Partial {
     /// A partial result: the absolute errors, 4 bytes each, then the rest and its length, so that errors are added without reading those before.
-    fn split(mut bytes: Vec<u8>) -> Result<(Vec<u8>, Self)> {
+    fn split(bytes: &[u8]) -> Result<(&[u8], Self)> {
         let Some((_, length)) = bytes.split_last_chunk::<4>() else { return Ok((bytes, Self::default())) };
         let end = bytes.len() - 4;
         let begin = end.checked_sub(u32::from_le_bytes(*length) as usize).ok_or_else(|| damaged("it ends early"))?;
-        let partial = postcard::from_bytes(&bytes[begin..end]).map_err(damaged)?;
-        bytes.truncate(begin);
+        Ok((&bytes[..begin], postcard::from_bytes(&bytes[begin..end]).map_err(damaged)?))
+    }
+
+    /// The same, to which more is added.
+    fn take(mut bytes: Vec<u8>) -> Result<(Vec<u8>, Self)> {
+        let (absolutes, partial) = Self::split(&bytes)?;
+        let length = absolutes.len();
+        bytes.truncate(length);
         Ok((bytes, partial))
     }
 
@@ -99,7 +105,7 @@ impl Evaluation for ErrorEvaluation {
     }
 
     fn accumulate(&self, _: usize, _: Option<&[u8]>, partial: Option<Vec<u8>>, columns: &[ArrayRef]) -> Result<Vec<u8>> {
-        let (mut absolutes, mut partial) = Partial::split(partial.unwrap_or_default())?;
+        let (mut absolutes, mut partial) = Partial::take(partial.unwrap_or_default())?;
         let [users, items, ratings] = columns else { return Err(ModelError::bug("an evaluation takes three columns")) };
         let ratings = read_ratings(&self.model.column_names()[2], ratings)?;
         let predicted = self.model.predict_pairs(users, items)?;
@@ -119,9 +125,9 @@ impl Evaluation for ErrorEvaluation {
     }
 
     fn merge(&self, _: usize, one: Vec<u8>, other: &[u8]) -> Result<Vec<u8>> {
-        let (mut absolutes, mut one) = Partial::split(one)?;
-        let (more, other) = Partial::split(other.to_vec())?;
-        absolutes.extend_from_slice(&more);
+        let (mut absolutes, mut one) = Partial::take(one)?;
+        let (more, other) = Partial::split(other)?;
+        absolutes.extend_from_slice(more);
         for (sum, other) in one.sums.iter_mut().zip(&other.sums) {
             sum.merge(other);
         }
@@ -135,12 +141,12 @@ impl Evaluation for ErrorEvaluation {
     }
 
     fn finish(&self, _: Option<&[u8]>, partial: Option<&[u8]>) -> Result<RecordBatch> {
-        let (absolutes, partial) = Partial::split(partial.unwrap_or_default().to_vec())?;
+        let (absolutes, partial) = Partial::split(partial.unwrap_or_default())?;
         let mut sums = Errors::from_array(partial.sums.each_ref().map(ExactSum::value));
         if partial.without_logs {
             sums.squared_logs = f64::NAN;
         }
-        let measures = sums.measures(median(&mut f32::from_bytes(&absolutes)));
+        let measures = sums.measures(median(&mut f32::from_bytes(absolutes)));
         let value = |name: &str| if partial.nan { Some(f64::NAN) } else { measures.get(name).copied() };
         row_of(MEASURES.iter().map(|name| (*name).to_string()), MEASURES.iter().map(|name| value(name)))
     }

@@ -88,7 +88,7 @@ impl<'a> Progress<'a> {
 /// Where the ratings lie.
 enum Place {
     Whole(Whole),
-    Spread(Spread),
+    Spread(Box<Spread>),
 }
 
 /// A training under way.
@@ -113,7 +113,7 @@ impl<'a> Training<'a> {
         let place = if whole == (Answer::Ids { whole: true }) {
             Place::Whole(Whole::new(&answers)?)
         } else {
-            Place::Spread(Spread::new(&answers, passes)?)
+            Place::Spread(Box::new(Spread::new(&answers, passes)?))
         };
         Ok(Self { place, passes, progress: Progress::new(config, observer) })
     }

@@ -49,7 +49,8 @@ impl Authority {
         std::fs::create_dir_all(&authority.dir).unwrap();
         std::fs::write(authority.at("openssl.cnf"), CONFIGURATION).unwrap();
         authority.key("root", Key::Ec);
-        authority.openssl("req -x509 -new -key root.key -subj /CN=root -days 30 -config openssl.cnf -extensions authority -out root.pem");
+        let root = "-days 30 -config openssl.cnf -extensions authority -out root.pem";
+        authority.openssl(&format!("req -x509 -new -key root.key -subj /CN=root-of-{name} {root}"));
         authority.key("between", Key::Rsa);
         authority.sign("between", "root", "authority");
         authority
@@ -291,9 +292,10 @@ fn plain_ports_are_not_opened_to_other_machines_unasked() {
     assert!(missing.contains("nowhere.pem cannot be read"), "{missing}");
     // Whoever insists gets it.
     let mut options = Options::of(1);
+    let insecure = tempfile::tempdir().unwrap();
     for args in [&mut options.scheduler_args, &mut options.executor_args] {
         args.extend(["--bind-host", "0.0.0.0", "--insecure"].map(String::from));
     }
-    let cluster = Cluster::start(&dir.path().join("insecure"), options);
+    let cluster = Cluster::start(insecure.path(), options);
     assert_eq!(cluster.rows("SELECT 1 AS one"), ["1"]);
 }

@@ -25,7 +25,8 @@ pub fn explain(error: &(dyn Error + 'static)) -> String {
 
 fn certificate_of_the_server(reason: &CertificateError) -> String {
     match reason {
-        CertificateError::UnknownIssuer => {
+        // A signature that is wrong is that of another authority of the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "the server's certificate is not signed by an authority that is trusted here, or does not come with the certificates between the two; \
              --tls-ca names a file of authorities to trust"
                 .to_string()
@@ -58,7 +59,7 @@ fn alert_of_the_server(alert: &str) -> String {
 pub(crate) fn to_a_server(error: &io::Error) -> String {
     match causes(error) {
         (Some(TlsError::NoCertificatesPresented), _) => "it showed no certificate".to_string(),
-        (Some(TlsError::InvalidCertificate(CertificateError::UnknownIssuer)), _) => {
+        (Some(TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)), _) => {
             "its certificate is not signed by an authority that is trusted here".to_string()
         }
         (Some(TlsError::InvalidCertificate(reason)), _) => format!("its certificate is refused: {reason}"),

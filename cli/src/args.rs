@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use orrery_engine::access::Secret;
 use orrery_engine::dialect::{Variable, parse_assignment};
 
 /// SQL scripts in; a star schema of Delta tables out.
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Attach(Attach),
     /// Stop a run of a cluster
     Cancel(Cancel),
+    /// Serve the warehouse to Flight SQL clients, with this process as the engine
+    Serve(Server<orrery_server::Settings>),
     /// Start the scheduler of a cluster
     Scheduler(Server<orrery_scheduler::Settings>),
     /// Start an executor of a cluster
@@ -41,6 +44,7 @@ impl Arguments {
     pub fn threads(&self) -> Option<usize> {
         match &self.command {
             Command::Run(Run { session, .. }) | Command::Sql(Sql { session, .. }) => session.threads,
+            Command::Serve(server) => server.settings.threads,
             _ => None,
         }
     }
@@ -72,15 +76,32 @@ pub(crate) struct Remote {
     /// The scheduler's client port
     #[arg(long, env = "ORRERY_SCHEDULER", value_name = "URL", default_value = "http://127.0.0.1:50060", value_parser = parse_endpoint)]
     pub to: String,
-    /// Certificates of the authorities whose schedulers are trusted, in PEM, for https:// URLs [default: those that this machine trusts]
+    /// How to log in there
+    #[command(flatten)]
+    pub login: Login,
+}
+
+/// Who calls a server, and which servers are trusted.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Login {
+    /// Certificates of the authorities whose servers are trusted, in PEM, for https:// URLs [default: those that this machine trusts]
     #[arg(long, env = "ORRERY_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
-    /// Certificate to show to a scheduler that asks for one, in PEM
+    /// Certificate to show to a server that asks for one, in PEM
     #[arg(long, env = "ORRERY_CLIENT_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// Private key of that certificate, in PEM, without a passphrase
     #[arg(long, env = "ORRERY_CLIENT_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Name of the user, where the server has users
+    #[arg(long, env = "ORRERY_USER", value_name = "NAME")]
+    pub user: Option<String>,
+    /// His password. Better given by the environment, since others on this machine can read flags
+    #[arg(long, env = "ORRERY_PASSWORD", value_name = "PASSWORD", hide_env_values = true, requires = "user", value_parser = parse_secret)]
+    pub password: Option<Secret>,
+    /// A token of a user, instead of his name and password; likewise better given by the environment
+    #[arg(long, env = "ORRERY_TOKEN", value_name = "TOKEN", hide_env_values = true, conflicts_with = "user", value_parser = parse_secret)]
+    pub token: Option<Secret>,
 }
 
 #[derive(Debug, Args)]
@@ -158,7 +179,7 @@ pub(crate) struct Cancel {
 /// A server: its settings, where else they come from, and what it logs.
 #[derive(Debug, Args)]
 pub(crate) struct Server<S: Args> {
-    /// File with settings: tables [scheduler] and [executor] with the flags' names as keys. Flags and environment variables win over it
+    /// File with settings: tables [serve], [scheduler] and [executor] with the flags' names as keys. Flags and environment variables win over it
     #[arg(long, env = "ORRERY_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What is logged: a level, or levels by module as in RUST_LOG
@@ -166,7 +187,7 @@ pub(crate) struct Server<S: Args> {
         long,
         env = "ORRERY_LOG",
         value_name = "FILTER",
-        default_value = "warn,orrery_scheduler=info,orrery_executor=info,orrery_engine=info,orrery_lakehouse=info,orrery_transport=info"
+        default_value = "warn,orrery_scheduler=info,orrery_executor=info,orrery_server=info,orrery_engine=info,orrery_lakehouse=info,orrery_transport=info"
     )]
     pub log: String,
     /// How it is logged
@@ -188,6 +209,12 @@ pub(crate) enum LogFormat {
 pub(crate) struct Sql {
     #[command(flatten)]
     pub session: SessionArgs,
+    /// Run the statements on a server, orrery serve or a scheduler, instead of in this process
+    #[arg(long, value_name = "URL", value_parser = parse_endpoint)]
+    pub to: Option<String>,
+    /// How to log in there
+    #[command(flatten)]
+    pub login: Login,
     /// Run these statements and exit
     #[arg(long, short, value_name = "SQL", conflicts_with = "file")]
     pub command: Option<String>,
@@ -323,4 +350,8 @@ fn parse_endpoint(text: &str) -> Result<String, String> {
         Some((_, port)) if port.trim_end_matches('/').parse::<u16>().is_ok() => Ok(url),
         _ => Err("expected http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:50060".to_string()),
     }
+}
+
+fn parse_secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
 }

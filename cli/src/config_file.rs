@@ -13,8 +13,8 @@ pub(crate) fn apply(command: Command, server: &str, path: &Path) -> Result<Comma
     let text = std::fs::read_to_string(path).map_err(|error| format!("the configuration file {shown} cannot be read: {error}"))?;
     let file: toml::Table = text.parse().map_err(|error| format!("the configuration file {shown} is not valid: {error}"))?;
     for table in file.keys() {
-        if command.find_subcommand(table).is_none() || !["scheduler", "executor"].contains(&table.as_str()) {
-            return Err(format!("the configuration file {shown} has '{table}'; expected are tables [scheduler] and [executor]"));
+        if command.find_subcommand(table).is_none() || !["serve", "scheduler", "executor"].contains(&table.as_str()) {
+            return Err(format!("the configuration file {shown} has '{table}'; expected are tables [serve], [scheduler] and [executor]"));
         }
     }
     let Some(settings) = file.get(server) else { return Ok(command) };

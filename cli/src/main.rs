@@ -18,6 +18,9 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Stack of a worker thread: syntax trees and plans are walked and dropped by recursion, and may be as deep as the dialect allows.
+const STACK_BYTES: usize = 16 << 20;
+
 /// Exit codes: done, failed, wrong usage, interrupted.
 pub(crate) mod exit {
     pub(crate) const DONE: u8 = 0;
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
     if let Some(threads) = threads {
         builder.worker_threads(threads);
     }
-    let runtime = match builder.enable_all().build() {
+    let runtime = match builder.enable_all().thread_stack_size(STACK_BYTES).build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: cannot start worker threads: {error}");
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
             args::Command::Runs(args) => remote::runs(args).await,
             args::Command::Attach(args) => remote::attach(args).await,
             args::Command::Cancel(args) => remote::cancel(args).await,
+            args::Command::Serve(server) => servers::serve(server).await,
             args::Command::Scheduler(server) => servers::scheduler(server).await,
             args::Command::Executor(server) => servers::executor(server).await,
             args::Command::Generate(args::Generate::Clickstream(args)) => generate::clickstream(args).await,

@@ -181,6 +181,7 @@ fn title(blame: Blame) -> &'static str {
     match blame {
         Blame::Sql => "error",
         Blame::Data => "data error",
+        Blame::Rights => "not allowed",
         Blame::Storage => "storage error",
         Blame::Cluster => "cluster error",
         Blame::Resources => "out of resources",

@@ -1,4 +1,4 @@
-//! `orrery scheduler` and `orrery executor`.
+//! `orrery serve`, `orrery scheduler` and `orrery executor`.
 
 use std::io::IsTerminal as _;
 
@@ -8,18 +8,20 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{LogFormat, Server};
 use crate::{exit, session};
 
+/// Serves clients until it is told to stop; returns the exit code.
+pub(crate) async fn serve(server: Server<orrery_server::Settings>) -> u8 {
+    if let Err(code) = start_log(&server) {
+        return code;
+    }
+    report(orrery_server::serve(server.settings, interrupted()).await)
+}
+
 /// Runs a scheduler until it is told to stop; returns the exit code.
 pub(crate) async fn scheduler(server: Server<orrery_scheduler::Settings>) -> u8 {
     if let Err(code) = start_log(&server) {
         return code;
     }
-    let stop = async {
-        if let Err(error) = session::interrupt().await {
-            tracing::warn!(%error, "signals cannot be received; stop the process to stop the scheduler");
-            std::future::pending::<()>().await;
-        }
-    };
-    report(orrery_scheduler::serve(server.settings, stop).await)
+    report(orrery_scheduler::serve(server.settings, interrupted()).await)
 }
 
 /// Runs an executor until it is told to stop; returns the exit code.
@@ -28,6 +30,14 @@ pub(crate) async fn executor(server: Server<orrery_executor::Settings>) -> u8 {
         return code;
     }
     report(orrery_executor::serve(server.settings).await)
+}
+
+/// Completes when the process is told to stop.
+async fn interrupted() {
+    if let Err(error) = session::interrupt().await {
+        tracing::warn!(%error, "signals cannot be received; end the process to stop the server");
+        std::future::pending::<()>().await;
+    }
 }
 
 fn report<E: std::error::Error>(outcome: Result<(), E>) -> u8 {

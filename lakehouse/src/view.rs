@@ -18,6 +18,9 @@ pub struct ViewDefinition {
     pub catalog: String,
     /// Schema against which unqualified names in `sql` resolve.
     pub schema: String,
+    /// Who created or last replaced it; absent: the embedded engine, where nobody logs in.
+    #[serde(default)]
+    pub created_by: Option<String>,
     /// When the view was created or last replaced.
     pub created_at: DateTime<Utc>,
 }

@@ -4,6 +4,8 @@
 //! Numbers are told apart by keys of 64 bits in their order. A pass divides an interval by up to 4096 and shrinks it to the numbers that are there, so that few
 //! passes are needed, never more than six or so.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelError, Result};
@@ -148,6 +150,8 @@ pub fn medians(features: &[(f64, f64, u64)], mut count: impl FnMut(&[Interval]) 
         for interval in &mut intervals {
             interval.shift = (u64::BITS - (interval.high - interval.low).leading_zeros()).saturating_sub(bits);
         }
+        let places: HashMap<(usize, u64, u64), usize> =
+            intervals.iter().enumerate().map(|(at, known)| ((known.feature, known.low, known.high), at)).collect();
         let mut answers = count(&intervals)?.into_iter();
         let mut counted = answers.next().unwrap_or_default();
         for answer in answers {
@@ -155,8 +159,8 @@ pub fn medians(features: &[(f64, f64, u64)], mut count: impl FnMut(&[Interval]) 
         }
         let lost = || ModelError::bug("a median lies outside of the numbers that were found");
         for wanted in wanted.iter_mut().filter(|wanted| wanted.low < wanted.high) {
-            let of = |known: &Interval| (known.feature, known.low, known.high) == (wanted.feature, wanted.low, wanted.high);
-            let parts = intervals.iter().position(of).and_then(|at| counted.get(at)).ok_or_else(lost)?;
+            let place = places.get(&(wanted.feature, wanted.low, wanted.high));
+            let parts = place.and_then(|at| counted.get(*at)).ok_or_else(lost)?;
             let mut rank = wanted.rank;
             let part = parts.0.iter().find(|part| match rank.checked_sub(part.count) {
                 Some(rest) => {
@@ -172,9 +176,15 @@ pub fn medians(features: &[(f64, f64, u64)], mut count: impl FnMut(&[Interval]) 
     let mut medians = vec![None; features.len()];
     for pair in wanted.chunks_exact(2) {
         let [low, high] = [of_key(pair[0].low), of_key(pair[1].low)];
-        medians[pair[0].feature] = Some(if low == high { low } else { low + (high - low) / 2.0 });
+        medians[pair[0].feature] = Some(middle(low, high));
     }
     Ok(medians)
+}
+
+/// The mean of two numbers, which does not overflow.
+fn middle(low: f64, high: f64) -> f64 {
+    let between = high - low;
+    if between.is_finite() { low + between / 2.0 } else { low / 2.0 + high / 2.0 }
 }
 
 #[cfg(test)]
@@ -217,7 +227,7 @@ mod tests {
         match values.len() {
             0 => None,
             odd if odd % 2 == 1 => Some(values[middle]),
-            _ => Some(values[middle - 1] + (values[middle] - values[middle - 1]) / 2.0),
+            _ => Some(super::middle(values[middle - 1], values[middle])),
         }
     }
 
@@ -229,6 +239,12 @@ mod tests {
         let (found, passes) = of_blocks(&columns, 1000);
         assert_eq!(found, columns.iter().map(|column| naive(column)).collect::<Vec<_>>());
         assert!(passes <= 4, "{passes} passes");
+    }
+
+    #[test]
+    fn the_middle_of_the_greatest_numbers_is_a_number() {
+        let (found, _) = of_blocks(&[vec![f64::MAX, -f64::MAX], vec![f64::MAX, f64::MAX, f64::MAX / 2.0, f64::MAX / 2.0]], 1);
+        assert_eq!(found, [Some(0.0), Some(f64::MAX * 0.75)]);
     }
 
     proptest! {

@@ -38,6 +38,10 @@ pub trait Observer: Send + Sync {
     fn iteration(&self, iteration: &Iteration) {
         let _ = iteration;
     }
+    /// Whether somebody will read the statistics of the features, of which medians take passes of their own.
+    fn reads_statistics(&self) -> bool {
+        true
+    }
     /// Looked at between and within iterations; once true, training ends with [`ModelError::cancelled`](crate::ModelError::cancelled).
     fn is_cancelled(&self) -> bool {
         false

@@ -90,6 +90,11 @@ impl Coordinator {
         self.executors.vcores()
     }
 
+    /// Bytes that statements in this process may hold.
+    pub(crate) fn memory_limit_bytes(&self) -> usize {
+        self.memory_limit_bytes
+    }
+
     /// A session whose plans run on the executors; small ones in this process. Of `options`, the warehouse, the memory limit and the place of caches are the
     /// coordinator's own.
     ///

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::coordinator::Coordinator;
-use crate::runs::Runs;
+use crate::runs::{Caller, Runs};
 
 #[derive(Clone)]
 pub(crate) struct Pages {
@@ -50,7 +50,10 @@ async fn runs(State(pages): State<Pages>) -> Json<Value> {
 }
 
 async fn run(State(pages): State<Pages>, Path(id): Path<String>) -> Result<Json<Value>, (StatusCode, Json<Value>)> {
-    let run = pages.runs.find(&id).ok_or_else(|| (StatusCode::NOT_FOUND, Json(json!({ "error": format!("there is no run '{id}'") }))))?;
+    let run = pages
+        .runs
+        .find(&id, &Caller::operator())
+        .ok_or_else(|| (StatusCode::NOT_FOUND, Json(json!({ "error": format!("there is no run '{id}'") }))))?;
     let details = run.details();
     let mut shown = shown(&details);
     // The texts of statements stay with those who may read scripts.

@@ -4,6 +4,7 @@
 mod avoid;
 mod backend;
 mod balance;
+mod client_sessions;
 mod coordinator;
 mod embed;
 mod executors;

@@ -1,4 +1,4 @@
-//! The script service on the client port.
+//! The script service on the client port, behind its door: each call knows who makes it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use orrery_proto::v1::{
     AttachRunRequest, CancelRunRequest, CancelRunResponse, GetRunRequest, ListRunsRequest, ListRunsResponse, Run as RunMessage, RunEvent,
     SubmitScriptRequest,
 };
+use orrery_server::Principal;
 use tonic::{Request, Response, Status};
 
-use crate::runs::{Refusal, Run, Runs, follow};
+use crate::runs::{Caller, Refusal, Run, Runs, follow};
 
 /// Runs listed unless the caller says otherwise.
 const LISTED: usize = 100;
@@ -26,9 +27,19 @@ impl ScriptService {
         Self { runs }
     }
 
-    fn find(&self, id: &str) -> Result<Arc<Run>, Status> {
-        self.runs.find(id).ok_or_else(|| Status::from(Refusal::NotFound(id.to_string())))
+    fn find(&self, id: &str, caller: &Caller) -> Result<Arc<Run>, Status> {
+        self.runs.find(id, caller).ok_or_else(|| Status::from(Refusal::NotFound(id.to_string())))
     }
+}
+
+/// Who makes a call.
+async fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let principal = request.extensions().get::<Principal>().ok_or_else(|| Status::unauthenticated("nobody is known to make this call"))?;
+    let unavailable = |error| {
+        tracing::error!(%error, "rights cannot be read");
+        Status::unavailable("users cannot be looked up now")
+    };
+    Caller::of(principal).await.map_err(unavailable)
 }
 
 type Events = Pin<Box<dyn Stream<Item = Result<RunEvent, Status>> + Send>>;
@@ -45,34 +56,40 @@ impl Scripts for ScriptService {
     type AttachRunStream = Events;
 
     async fn submit_script(&self, request: Request<SubmitScriptRequest>) -> Result<Response<Events>, Status> {
+        let caller = caller(&request).await?;
         let request = request.into_inner();
         if request.files.is_empty() && request.resume_run_id.is_empty() {
             return Err(Status::invalid_argument("there is no script to run"));
         }
-        let run = self.runs.submit(request)?;
+        let run = self.runs.submit(request, &caller)?;
         events(&run, 0)
     }
 
     async fn attach_run(&self, request: Request<AttachRunRequest>) -> Result<Response<Events>, Status> {
+        let caller = caller(&request).await?;
         let request = request.into_inner();
-        events(&self.find(&request.run_id)?, request.after_sequence)
+        events(&self.find(&request.run_id, &caller)?, request.after_sequence)
     }
 
     async fn cancel_run(&self, request: Request<CancelRunRequest>) -> Result<Response<CancelRunResponse>, Status> {
-        let cancelled = self.find(&request.into_inner().run_id)?.cancel();
+        let caller = caller(&request).await?;
+        let cancelled = self.find(&request.into_inner().run_id, &caller)?.cancel();
         Ok(Response::new(CancelRunResponse { cancelled }))
     }
 
     async fn list_runs(&self, request: Request<ListRunsRequest>) -> Result<Response<ListRunsResponse>, Status> {
+        let caller = caller(&request).await?;
         let request = request.into_inner();
         let limit = if request.limit == 0 { LISTED } else { request.limit as usize };
         let wanted = |run: &RunMessage| request.states.is_empty() || request.states.contains(&run.state);
-        let runs = self.runs.list().iter().map(|run| run.summary()).filter(wanted).take(limit).collect();
+        let seen = self.runs.list().into_iter().filter(|run| caller.may_see(run));
+        let runs = seen.map(|run| run.summary()).filter(wanted).take(limit).collect();
         Ok(Response::new(ListRunsResponse { runs }))
     }
 
     async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<RunMessage>, Status> {
-        Ok(Response::new(self.find(&request.into_inner().run_id)?.details()))
+        let caller = caller(&request).await?;
+        Ok(Response::new(self.find(&request.into_inner().run_id, &caller)?.details()))
     }
 }
 
@@ -83,6 +100,7 @@ impl From<Refusal> for Status {
             Refusal::NotFound(id) => {
                 Status::not_found(format!("there is no run '{id}', or more than one begins so; orrery runs lists them"))
             }
+            Refusal::Full(message) => Status::resource_exhausted(message),
             Refusal::Closing => Status::unavailable("the scheduler is going down"),
             Refusal::Journal(message) => Status::internal(format!("the journal of runs cannot be written: {message}")),
         }

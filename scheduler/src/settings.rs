@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
-use orrery_transport::{ClusterSettings, Error, IdentityFiles, ServerFiles, ServerTls};
+use orrery_server::{Limits, UserSettings};
+use orrery_transport::{ClientPortSettings, ClusterSettings, Error};
 
 /// Settings of `orrery scheduler`.
 #[derive(Debug, Clone, Args)]
@@ -46,7 +47,7 @@ pub struct Settings {
     /// Statements that read less than this run in the scheduler
     #[arg(long, env = "ORRERY_LOCAL_LIMIT", value_name = "SIZE", default_value = "256KB")]
     pub local_limit: ByteSize,
-    /// Statements that read less than this run as one task on one executor, and so does, where there is only one executor, what reads no more than a
+    /// Statements that read less than this run as one task on one executor, or in the scheduler while all vcores are busy, and so does, where there is only one executor, what reads no more than a
     /// partition size per vcore; 0 to cut all into stages
     #[arg(long, env = "ORRERY_ONE_TASK_LIMIT", value_name = "SIZE", default_value = "16MB")]
     pub one_task_limit: ByteSize,
@@ -68,18 +69,18 @@ pub struct Settings {
     /// Largest message between nodes; plans with very many files need more
     #[arg(long, env = "ORRERY_MESSAGE_LIMIT", value_name = "SIZE", default_value = "256MB")]
     pub message_limit: ByteSize,
-    /// Certificate that clients are shown on their port, in PEM, followed by those between it and its authority; with a key, clients have to talk encrypted
-    #[arg(long, env = "ORRERY_TLS_CERT", value_name = "FILE")]
-    pub tls_cert: Option<PathBuf>,
-    /// Private key of that certificate, in PEM, without a passphrase
-    #[arg(long, env = "ORRERY_TLS_KEY", value_name = "FILE")]
-    pub tls_key: Option<PathBuf>,
-    /// Certificates of authorities, in PEM: clients have to show a certificate that one of them has signed
-    #[arg(long, env = "ORRERY_TLS_CLIENT_CA", value_name = "FILE")]
-    pub tls_client_ca: Option<PathBuf>,
+    /// Connections with clients
+    #[command(flatten)]
+    pub tls: ClientPortSettings,
     /// Connections with other nodes
     #[command(flatten)]
     pub cluster: ClusterSettings,
+    /// Users
+    #[command(flatten)]
+    pub users: UserSettings,
+    /// Limits of clients that connect by Flight SQL
+    #[command(flatten)]
+    pub limits: Limits,
 }
 
 impl Settings {
@@ -88,22 +89,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Exposed`].
     pub(crate) fn refuse_exposed_ports(&self) -> Result<(), Error> {
-        let flags = "--tls-cert and --tls-key";
-        self.cluster.refuse_exposed("the client port", self.bind_host, self.tls_cert.is_some(), flags)?;
+        self.tls.refuse_exposed(self.bind_host, self.cluster.insecure)?;
         self.cluster.refuse_exposed_to_nodes("the internal port", self.bind_host)
-    }
-
-    /// The certificates of the client port, if there are any.
-    ///
-    /// # Errors
-    /// A setting without those that belong to it, or files that cannot be used.
-    pub(crate) fn client_port_tls(&self) -> Result<Option<ServerTls>, Error> {
-        let identity = match (&self.tls_cert, &self.tls_key) {
-            (None, None) if self.tls_client_ca.is_none() => return Ok(None),
-            (Some(certificate), Some(key)) => IdentityFiles { certificate: certificate.clone(), key: key.clone() },
-            _ => return Err(Error::Incomplete { given: "encryption of the client port", missing: "--tls-cert and --tls-key" }),
-        };
-        let files = ServerFiles { identity, client_ca: self.tls_client_ca.clone() };
-        ServerTls::open("the certificate of the client port", files).map(Some)
     }
 }

@@ -27,6 +27,7 @@ fi
 for name in "${!ORRERY_@}" "${!AWS_@}" "${!COMPOSE_@}"; do unset "$name"; done
 project="orrery-test-$$-$RANDOM"
 image="orrery-test:$project"
+password="correct horse $RANDOM"
 work="$(mktemp -d)"
 # Containers read the data as a user of their own.
 chmod 755 "$work"
@@ -38,6 +39,7 @@ ORRERY_DATA=$work/data
 ORRERY_PUBLISH_CLIENT_PORT=0
 ORRERY_PUBLISH_HTTP_PORT=0
 ORRERY_VCORES=2
+ORRERY_ADMIN_PASSWORD=$password
 END
 
 # Every call is bounded: a test that hangs tells nothing.
@@ -118,7 +120,7 @@ run_rounds() {
     local child= round=0
     trap '[ -z "$child" ] || kill "$child"; exit 1' TERM
     until [ -e "$work/enough" ]; do
-        timeout 300 "$binary" submit --to "http://127.0.0.1:$client_port" "$here/sql/clickstream" --set source=/data --quiet >"$work/submit.out" 2>&1 &
+        ORRERY_USER=admin ORRERY_PASSWORD="$password" timeout 300 "$binary" submit --to "http://127.0.0.1:$client_port" "$here/sql/clickstream" --set source=/data --quiet >"$work/submit.out" 2>&1 &
         child=$!
         wait "$child" || { echo "run $((round + 1)) ended with exit code $?" >"$work/failed"; return 1; }
         round=$((round + 1))

@@ -21,7 +21,8 @@ pub struct Process {
 }
 
 impl Process {
-    fn start(dir: &Path, name: &str, args: &[String], env: &[(&str, &str)]) -> Self {
+    /// Starts the program under test with a log of this name.
+    pub fn start(dir: &Path, name: &str, args: &[String], env: &[(&str, &str)]) -> Self {
         Self::start_by(command(dir), dir, name, args, env)
     }
 
@@ -56,6 +57,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its log.
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -75,6 +81,9 @@ impl Process {
             std::process::Command::new("kill").args([&format!("-{signal}"), &self.child.id().to_string()]).stderr(Stdio::null()).status();
     }
 }
+
+/// Password of the user `admin`, where there is one.
+pub const ADMIN_PASSWORD: &str = "correct horse";
 
 /// How a cluster is made.
 #[derive(Clone)]
@@ -112,6 +121,13 @@ impl Options {
             env: Vec::new(),
             client_env: Vec::new(),
         }
+    }
+
+    /// With the user `admin`, whom a scheduler makes when others can reach it, and as whom clients log in.
+    pub fn with_administrator(mut self) -> Self {
+        self.env.push(("ORRERY_ADMIN_PASSWORD", ADMIN_PASSWORD.to_string()));
+        self.client_env.extend([("ORRERY_USER", "admin".to_string()), ("ORRERY_PASSWORD", ADMIN_PASSWORD.to_string())]);
+        self
     }
 
     /// As by default: a plan that reads little is not cut into stages.
@@ -315,7 +331,7 @@ impl Cluster {
         self.sql(query).stdout.lines().skip(1).map(str::to_string).collect()
     }
 
-    /// The scheduler's client port.
+    /// The port for clients.
     pub fn client_port(&self) -> u16 {
         self.client_port
     }

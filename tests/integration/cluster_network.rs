@@ -74,7 +74,7 @@ fn ip(args: &[&str]) -> bool {
 fn a_cut_between_two_executors_leaves_the_work_to_one() {
     let Some(network) = Network::make() else { return };
     let undisturbed = Undisturbed::run();
-    let mut options = Options::of(0);
+    let mut options = Options::of(0).with_administrator();
     options.scheduler_args.extend(["--bind-host", "0.0.0.0", "--insecure", "--external-host", &network.hosts[0].gateway].map(String::from));
     let mut cluster = Cluster::start(&undisturbed.home("cluster"), options);
     for host in &network.hosts {

@@ -291,7 +291,7 @@ fn plain_ports_are_not_opened_to_other_machines_unasked() {
     let missing = refused(dir.path(), &["scheduler", "--tls-cert", "nowhere.pem", "--tls-key", port[3]]);
     assert!(missing.contains("nowhere.pem cannot be read"), "{missing}");
     // Whoever insists gets it.
-    let mut options = Options::of(1);
+    let mut options = Options::of(1).with_administrator();
     let insecure = tempfile::tempdir().unwrap();
     for args in [&mut options.scheduler_args, &mut options.executor_args] {
         args.extend(["--bind-host", "0.0.0.0", "--insecure"].map(String::from));

@@ -135,3 +135,29 @@ fn large_requests_and_earlier_versions_travel_to_executors() {
     let tasks = rows(home.path(), "SELECT min(tasks) > 1 FROM system.ml.model_versions");
     assert_eq!(tasks, ["true"]);
 }
+
+#[test]
+fn another_client_sees_how_far_a_training_on_executors_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(dir.path(), Options::of(1));
+    cluster.sql(&points().join(";\n"));
+    for place in ["one_task", "distributed"] {
+        let script = dir.path().join(format!("{place}.sql"));
+        let endless = create_model(place, "max_iterations = 1000000, n_init = 1000");
+        std::fs::write(&script, format!("SET orrery.training = '{place}'; {endless}")).unwrap();
+        let mut client = cluster.client_in_background(&["submit", "--quiet", script.to_str().unwrap()]);
+        let info = format!("SELECT count(*) > 0 AS some FROM ML.TRAINING_INFO(MODEL {place})");
+        cluster.wait(
+            |cluster| {
+                let seen = cluster.try_sql(&info);
+                seen.code == Some(0) && seen.stdout.lines().nth(1) == Some("true")
+            },
+            "iterations to be seen",
+        );
+        assert!(client.try_wait().unwrap().is_none(), "{place}: it was over");
+        let interrupted = std::process::Command::new("kill").args(["-INT", &client.id().to_string()]).status().unwrap();
+        assert!(interrupted.success());
+        assert_ne!(finished(client.wait_with_output().unwrap()).code, Some(0));
+    }
+    assert!(!cluster.try_sql("DESCRIBE MODEL one_task").stderr.is_empty(), "nothing was registered");
+}

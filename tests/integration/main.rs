@@ -4,6 +4,7 @@
 // Clippy lets test functions unwrap, but not the functions they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod cluster;
 mod cluster_faults;
 mod cluster_network;
@@ -16,7 +17,9 @@ mod containers;
 mod data;
 mod explain_analyze;
 mod faults;
+mod flight;
 mod function_reference;
+mod garbled_sql;
 mod model_pipelines;
 mod model_reference;
 mod orrery;

@@ -1,5 +1,6 @@
 //! The SQL tests: every `tests/slt/*.slt`, each on a session and warehouse of its own, in one process and on a cluster.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -8,6 +9,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt as _;
 use orrery_engine::Error;
+use orrery_engine::access::Access;
 use orrery_engine::dialect::{Variable, split};
 use orrery_engine::session::{Mode, Outcome, Session, SessionOptions, Tracker};
 use orrery_scheduler::{Background, Coordinator};
@@ -16,21 +18,42 @@ use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 use super::cluster::{Process, executor_of, free_port, in_stages};
 use super::data;
 
-struct Engine {
+/// The sessions of a file: the embedded engine's, and one for each user that a record names.
+struct Engine<'a> {
+    sessions: &'a dyn Sessions,
+    options: SessionOptions,
     session: Session,
+    of_users: HashMap<String, Session>,
+    access: Option<Access>,
 }
 
-impl Engine {
-    async fn statement(&self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
+/// Begins a record that is run on the session of a user, who has to exist: `-- as ann`.
+const AS_USER: &str = "-- as ";
+
+impl Engine<'_> {
+    async fn run_as(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
+        let user = sql.strip_prefix(AS_USER).and_then(|rest| rest.lines().next()).map(str::trim);
+        let Some(user) = user else { return Self::statement(&self.session, sql).await };
+        // Rights that the embedded engine has just changed are known to others within a second.
+        let access = self.access.get_or_insert_with(|| Access::open(self.session.warehouse().clone()));
+        if !self.of_users.contains_key(user) {
+            let principal = access.trusted(user, "slt").await.map_err(|e| Error::sql(e.to_string()))?;
+            let options = SessionOptions { principal: Some(principal), ..self.options.clone() };
+            self.of_users.insert(user.to_string(), self.sessions.open(options).await);
+        }
+        Self::statement(&self.of_users[user], sql).await
+    }
+
+    async fn statement(session: &Session, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
         let mut output = DBOutput::StatementComplete(0);
         for statement in split(sql)? {
             let tracker = Tracker::default();
-            output = match self.session.execute(&statement, Mode::Run, &tracker).await? {
+            output = match session.execute(&statement, Mode::Run, &tracker).await? {
                 Outcome::Rows(stream) => {
                     let schema = stream.schema();
                     let batches: Vec<RecordBatch> = match stream.try_collect().await {
                         Ok(batches) => batches,
-                        Err(error) => return Err(self.session.explain_error(error.into(), &statement, &tracker).await),
+                        Err(error) => return Err(session.explain_error(error.into(), &statement, &tracker).await),
                     };
                     let types = schema.fields().iter().map(|f| column_type(f.data_type())).collect();
                     DBOutput::Rows { types, rows: batches.iter().flat_map(cells).collect() }
@@ -44,12 +67,12 @@ impl Engine {
 }
 
 #[async_trait]
-impl AsyncDB for Engine {
+impl AsyncDB for Engine<'_> {
     type Error = Shown;
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Shown> {
-        self.statement(sql).await.map_err(Shown)
+        self.run_as(sql).await.map_err(Shown)
     }
 
     async fn shutdown(&mut self) {}
@@ -132,8 +155,12 @@ where
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("files")).unwrap();
         let sessions = open(dir.path()).await;
-        let mut runner =
-            Runner::new(|| async { Ok::<_, Shown>(Engine { session: sessions.open(options(&dir.path().join("warehouse"))).await }) });
+        let mut runner = Runner::new(|| async {
+            let options = options(&dir.path().join("warehouse"));
+            let session = sessions.open(options.clone()).await;
+            let (of_users, access) = (HashMap::new(), None);
+            Ok::<_, Shown>(Engine { sessions: sessions.as_ref(), options, session, of_users, access })
+        });
         if std::env::var_os("ORRERY_SLT_COMPLETE").is_some() {
             let updated = runner
                 .update_test_file(
@@ -156,7 +183,7 @@ where
 
 /// Where the sessions of a file come from.
 #[async_trait]
-trait Sessions {
+trait Sessions: Send + Sync {
     async fn open(&self, options: SessionOptions) -> Session;
 }
 

@@ -24,7 +24,7 @@ pub use explain::explain;
 pub use identity::IdentityFiles;
 pub use incoming::Incoming;
 pub use server::{ServerFiles, ServerTls};
-pub use settings::{ClusterSettings, ClusterTls};
+pub use settings::{ClientPortSettings, ClusterSettings, ClusterTls};
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the nodes of a cluster can be told of their connections with one another, the same for all of them.
+//! What servers can be told of their connections: with clients, and of the nodes of a cluster with one another.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -61,23 +61,57 @@ impl ClusterSettings {
         }))
     }
 
-    /// Refuses to open a port in plain text to other machines, unless that was asked for. `flags` name what would encrypt it.
-    ///
-    /// # Errors
-    /// [`Error::Exposed`].
-    pub fn refuse_exposed(&self, what: &'static str, address: IpAddr, is_encrypted: bool, flags: &'static str) -> Result<()> {
-        if is_encrypted || self.insecure || address.to_canonical().is_loopback() {
-            return Ok(());
-        }
-        Err(Error::Exposed { what, address, flags })
-    }
-
-    /// The same for the ports through which nodes reach this one.
+    /// Refuses to open a port to nodes of other machines in plain text, unless that was asked for.
     ///
     /// # Errors
     /// [`Error::Exposed`].
     pub fn refuse_exposed_to_nodes(&self, what: &'static str, address: IpAddr) -> Result<()> {
         let flags = "--cluster-tls-cert, --cluster-tls-key and --cluster-tls-ca";
-        self.refuse_exposed(what, address, self.cluster_tls_cert.is_some(), flags)
+        refuse_exposed(what, address, self.cluster_tls_cert.is_some() || self.insecure, flags)
     }
+}
+
+/// Settings of a port for clients.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ClientPortSettings {
+    /// Certificate that clients are shown on their port, in PEM, followed by those between it and its authority; with a key, clients have to talk encrypted
+    #[arg(long, env = "ORRERY_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of that certificate, in PEM, without a passphrase
+    #[arg(long, env = "ORRERY_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Certificates of authorities, in PEM: clients have to show a certificate that one of them has signed
+    #[arg(long, env = "ORRERY_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+}
+
+impl ClientPortSettings {
+    /// Reads the certificates, if the settings name any, and reads them again when they change. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// A setting without those that belong to it, or files that cannot be used.
+    pub fn open(&self) -> Result<Option<ServerTls>> {
+        let identity = match (&self.tls_cert, &self.tls_key) {
+            (None, None) if self.tls_client_ca.is_none() => return Ok(None),
+            (Some(certificate), Some(key)) => IdentityFiles { certificate: certificate.clone(), key: key.clone() },
+            _ => return Err(Error::Incomplete { given: "encryption of the client port", missing: "--tls-cert and --tls-key" }),
+        };
+        let files = ServerFiles { identity, client_ca: self.tls_client_ca.clone() };
+        ServerTls::open("the certificate of the client port", files).map(Some)
+    }
+
+    /// Refuses to open the port in plain text to other machines, unless that was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Exposed`].
+    pub fn refuse_exposed(&self, address: IpAddr, insecure: bool) -> Result<()> {
+        refuse_exposed("the client port", address, self.tls_cert.is_some() || insecure, "--tls-cert and --tls-key")
+    }
+}
+
+fn refuse_exposed(what: &'static str, address: IpAddr, is_allowed: bool, flags: &'static str) -> Result<()> {
+    if is_allowed || address.to_canonical().is_loopback() {
+        return Ok(());
+    }
+    Err(Error::Exposed { what, address, flags })
 }

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 
-use crate::{ClientFiles, ClientTls, ClusterSettings, IdentityFiles, Incoming, ServerFiles, ServerTls, explain};
+use crate::{ClientFiles, ClientPortSettings, ClientTls, ClusterSettings, IdentityFiles, Incoming, ServerFiles, ServerTls, explain};
 
 /// Who signs certificates.
 pub(crate) struct Authority {
@@ -337,18 +337,17 @@ async fn settings_that_belong_together_are_asked_for_together() {
 
 #[test]
 fn plain_text_is_for_this_machine_or_for_those_who_insist() {
-    let (careful, careless) = (ClusterSettings::default(), ClusterSettings { insecure: true, ..ClusterSettings::default() });
-    let open = |settings: &ClusterSettings, address: &str, is_encrypted| {
-        settings.refuse_exposed("the client port", address.parse().unwrap(), is_encrypted, "--tls-cert and --tls-key")
-    };
+    let (plain, encrypted) =
+        (ClientPortSettings::default(), ClientPortSettings { tls_cert: Some("cert.pem".into()), ..ClientPortSettings::default() });
+    let open = |settings: &ClientPortSettings, address: &str, insecure| settings.refuse_exposed(address.parse().unwrap(), insecure);
     for address in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
-        assert!(open(&careful, address, false).is_ok(), "{address}");
+        assert!(open(&plain, address, false).is_ok(), "{address}");
     }
     for address in ["0.0.0.0", "::", "10.0.0.1", "::ffff:10.0.0.1"] {
-        let told = open(&careful, address, false).unwrap_err().to_string();
+        let told = open(&plain, address, false).unwrap_err().to_string();
         for part in ["the client port", address, "--tls-cert and --tls-key", "--insecure"] {
             assert!(told.contains(part), "{told}");
         }
-        assert!(open(&careful, address, true).is_ok() && open(&careless, address, false).is_ok(), "{address}");
+        assert!(open(&encrypted, address, false).is_ok() && open(&plain, address, true).is_ok(), "{address}");
     }
 }

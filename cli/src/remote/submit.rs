@@ -40,6 +40,8 @@ pub(crate) async fn submit(args: Submit) -> u8 {
         from: u32::try_from(args.from).unwrap_or(u32::MAX),
         resume_run_id: args.resume.unwrap_or_default(),
         client_version: VERSION.to_string(),
+        // The server knows who calls.
+        user_name: String::new(),
     };
     let mut events = match client.submit_script(request).await {
         Ok(events) => events.into_inner(),

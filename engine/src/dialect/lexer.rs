@@ -1,14 +1,15 @@
 //! Cuts a script into statements of positioned tokens. `${name}` stays as three tokens here; `variables` replaces it.
 
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace};
 
+use super::secrets;
 use super::sql_dialect::OrreryDialect;
 use crate::{Error, Position, Result};
 
 /// One statement of a script as it was written.
 #[derive(Debug, Clone)]
 pub struct StatementText {
-    /// The statement's own text, without the semicolon and the comments before it.
+    /// The statement's own text, without the semicolon and the comments before it. Secrets are left out; only the tokens hold them.
     pub text: String,
     /// Where its first token stands.
     pub position: Position,
@@ -17,6 +18,19 @@ pub struct StatementText {
 }
 
 impl StatementText {
+    /// The statement as it stands in its script, secrets included; for whoever passes it on.
+    pub fn source_in<'a>(&self, script: &'a str) -> &'a str {
+        let (Some(first), Some(last)) = (self.tokens.first(), self.tokens.last()) else { return "" };
+        let at = |place: Location| {
+            let line = usize::try_from(place.line).unwrap_or(usize::MAX).max(1) - 1;
+            let start: usize = script.split_inclusive('\n').take(line).map(str::len).sum();
+            let column = usize::try_from(place.column).unwrap_or(usize::MAX).max(1) - 1;
+            let rest = script.get(start..).unwrap_or_default();
+            start + rest.char_indices().nth(column).map_or(rest.len(), |(i, _)| i)
+        };
+        script.get(at(first.span.start)..at(last.span.end)).unwrap_or_default()
+    }
+
     /// The first line, shortened to `width` characters, for progress lines.
     pub fn headline(&self, width: usize) -> String {
         let flat = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -28,6 +42,11 @@ impl StatementText {
         short
     }
 
+    /// Whether the statement holds a secret, or its result does (`CREATE USER … PASSWORD`, `CREATE TOKEN`). Who keeps statements or results refuses it.
+    pub fn tells_secrets(&self) -> bool {
+        secrets::tells_secrets(&self.tokens)
+    }
+
     /// Where the word `name` (an identifier, quoted or not) first stands; for errors that carry no place of their own.
     pub fn find_word(&self, name: &str) -> Option<Position> {
         self.tokens.iter().find_map(|t| match &t.token {
@@ -37,23 +56,39 @@ impl StatementText {
     }
 }
 
+/// Begins names that the program makes for itself, which nobody else can write.
+const RESERVED: char = '\u{1}';
+
 /// Splits a script at its semicolons. Strings, quoted names and comments may hold semicolons of their own.
 ///
 /// # Errors
-/// A string, quoted name or comment that never ends, with the place where it began.
+/// A string, quoted name or comment that never ends, with the place where it began; a name that is not for users.
 pub fn split(script: &str) -> Result<Vec<StatementText>> {
+    let statements = split_own(script)?;
+    let reserved = |token: &&TokenWithSpan| matches!(&token.token, Token::Word(word) if word.value.starts_with(RESERVED));
+    match statements.iter().flat_map(|statement| &statement.tokens).find(reserved) {
+        None => Ok(statements),
+        Some(token) => Err(Error::sql("a name cannot begin with the control character U+0001").at(Position::of_span(token.span))),
+    }
+}
+
+/// The same for what the program has written itself, with names of its own.
+///
+/// # Errors
+/// As [`split`], but for the names.
+pub(crate) fn split_own(script: &str) -> Result<Vec<StatementText>> {
     let tokens = Tokenizer::new(&OrreryDialect, script).tokenize_with_location().map_err(|error| unfinished(script, &error))?;
-    let offsets = line_offsets(script);
+    let mut places = Places::of(script);
     let mut statements = Vec::new();
     let mut current = Vec::new();
     for token in tokens {
         if token.token == Token::SemiColon {
-            push(&mut statements, std::mem::take(&mut current), script, &offsets);
+            push(&mut statements, std::mem::take(&mut current), &mut places);
         } else {
             current.push(token);
         }
     }
-    push(&mut statements, current, script, &offsets);
+    push(&mut statements, current, &mut places);
     Ok(statements)
 }
 
@@ -66,29 +101,56 @@ pub(super) fn is_blank(token: &Token) -> bool {
     }
 }
 
-fn push(statements: &mut Vec<StatementText>, tokens: Vec<TokenWithSpan>, script: &str, offsets: &[usize]) {
+fn push(statements: &mut Vec<StatementText>, tokens: Vec<TokenWithSpan>, places: &mut Places<'_>) {
     let first = tokens.iter().position(|t| !is_blank(&t.token));
     let last = tokens.iter().rposition(|t| !is_blank(&t.token));
     let (Some(first), Some(last)) = (first, last) else { return };
     let tokens: Vec<_> = tokens[first..=last].to_vec();
     let start = tokens[0].span.start;
     let end = tokens[tokens.len() - 1].span.end;
-    let text = script
-        .get(offset_of(script, offsets, start.line, start.column)..offset_of(script, offsets, end.line, end.column))
-        .unwrap_or_default()
-        .to_string();
+    let mut text = String::new();
+    let mut from = places.byte_at(start.line, start.column);
+    for secret in secrets::secrets_in(&tokens) {
+        let span = tokens[secret].span;
+        let to = places.byte_at(span.start.line, span.start.column);
+        text.push_str(places.script.get(from..to).unwrap_or_default());
+        text.push_str(secrets::SHOWN);
+        from = places.byte_at(span.end.line, span.end.column);
+    }
+    let to = places.byte_at(end.line, end.column);
+    text.push_str(places.script.get(from..to).unwrap_or_default());
     statements.push(StatementText { text, position: Position { line: start.line, column: start.column }, tokens });
 }
 
-/// Byte offset at which each line starts.
-fn line_offsets(script: &str) -> Vec<usize> {
-    std::iter::once(0).chain(script.match_indices('\n').map(|(i, _)| i + 1)).collect()
+/// Walks through a script once, from place to place, however many statements stand on one line.
+struct Places<'a> {
+    script: &'a str,
+    byte: usize,
+    line: u64,
+    column: u64,
 }
 
-fn offset_of(script: &str, offsets: &[usize], line: u64, column: u64) -> usize {
-    let start = usize::try_from(line).ok().and_then(|l| offsets.get(l.saturating_sub(1))).copied().unwrap_or(script.len());
-    let skip = usize::try_from(column).unwrap_or(usize::MAX).saturating_sub(1);
-    script[start..].char_indices().nth(skip).map_or(script.len(), |(i, _)| start + i)
+impl<'a> Places<'a> {
+    fn of(script: &'a str) -> Self {
+        Self { script, byte: 0, line: 1, column: 1 }
+    }
+
+    /// The byte at which a place stands, which is not before the one that was asked for last.
+    fn byte_at(&mut self, line: u64, column: u64) -> usize {
+        for character in self.script[self.byte..].chars() {
+            if (self.line, self.column) >= (line, column) {
+                break;
+            }
+            self.byte += character.len_utf8();
+            if character == '\n' {
+                self.line += 1;
+                self.column = 1;
+            } else {
+                self.column += 1;
+            }
+        }
+        self.byte
+    }
 }
 
 /// The tokenizer reports where it gave up; for open strings and comments the reader needs the place where they began.
@@ -129,6 +191,16 @@ mod tests {
         assert_eq!(statements[0].position, Position { line: 2, column: 1 });
         assert_eq!(statements[1].text, "SELECT 2");
         assert_eq!(statements[1].position, Position { line: 4, column: 3 });
+    }
+
+    #[test]
+    fn the_source_of_a_statement_holds_its_secrets() {
+        let script = "SELECT 'ä;' AS a;\n CREATE USER ann\n  PASSWORD 'it''s ünknown';SELECT 1 -- end";
+        let statements = split(script).unwrap();
+        let sources: Vec<&str> = statements.iter().map(|statement| statement.source_in(script).trim()).collect();
+        assert_eq!(sources[..2], ["SELECT 'ä;' AS a", "CREATE USER ann\n  PASSWORD 'it''s ünknown'"]);
+        assert!(sources[2].starts_with("SELECT 1"));
+        assert!(!statements[1].text.contains("ünknown"));
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! place of `${name}`; `parser` makes a [`Statement`] of the tokens, and `check` refuses every construct that would parse and then be
 //! ignored. All three know the position of what they complain about.
 
+mod access_statements;
 mod check;
+mod depth;
 pub(crate) mod durations;
 pub(crate) mod hints;
 mod lexer;
@@ -12,9 +14,11 @@ mod ml_calls;
 pub(crate) mod model_names;
 mod model_statements;
 mod name_expressions;
+mod parameters;
 mod parser;
 mod render;
 mod row_ids;
+mod secrets;
 mod sql_dialect;
 mod statement;
 mod variables;
@@ -24,8 +28,10 @@ pub(crate) mod window_tables;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use lexer::split_own;
 pub use lexer::{StatementText, split};
 pub use model_names::ModelName;
+pub use parameters::parameters;
 pub use parser::parse;
 pub(crate) use parser::{normalize, to_name};
 pub(crate) use render::render;

@@ -3,7 +3,7 @@
 
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArgumentList, FunctionArguments, ObjectName};
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -75,9 +75,9 @@ impl Dialect for OrreryDialect {
         (parser.peek_token_ref().token == Token::StringConcat).then(|| Ok(self.prec_value(Precedence::PlusMinus) - 1))
     }
 
-    /// `TABLE t PARTITION BY k` in `SESSION(TABLE t PARTITION BY k, …)`, `MODEL m@alias` and `TABLE t` in `ML.PREDICT(MODEL m@alias, TABLE t)`.
+    /// `current_user()`, which sqlparser reads without its parentheses, `TABLE t PARTITION BY k` in `SESSION(TABLE t PARTITION BY k, …)`, `MODEL m@alias` and `TABLE t` in `ML.PREDICT(MODEL m@alias, TABLE t)`.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
-        parse_table_argument(parser).or_else(|| model_names::parse_argument(parser))
+        parse_table_argument(parser).or_else(|| model_names::parse_argument(parser)).or_else(|| parse_identity(parser))
     }
 
     /// Words that begin a clause somewhere, such as `offset` and `cluster`, are columns and their names where no clause can follow them.
@@ -128,4 +128,28 @@ impl Dialect for OrreryDialect {
         supports_comment_optimizer_hint,
         supports_comma_separated_trim,
     );
+}
+
+/// `current_user()` and `session_user()`.
+fn parse_identity(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+    let Token::Word(word) = &parser.peek_token_ref().token else { return None };
+    let is_identity =
+        word.quote_style.is_none() && ["current_user", "session_user"].iter().any(|name| word.value.eq_ignore_ascii_case(name));
+    if !is_identity || parser.peek_nth_token(1).token != Token::LParen || parser.peek_nth_token(2).token != Token::RParen {
+        return None;
+    }
+    let name = parser.parse_identifier();
+    (0..2).for_each(|_| parser.advance_token());
+    Some(name.map(|name| {
+        Expr::Function(Function {
+            name: ObjectName::from(vec![name]),
+            uses_odbc_syntax: false,
+            parameters: FunctionArguments::None,
+            args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() }),
+            filter: None,
+            null_treatment: None,
+            over: None,
+            within_group: Vec::new(),
+        })
+    }))
 }

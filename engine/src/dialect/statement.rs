@@ -3,6 +3,7 @@
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, Query};
 
+pub use super::access_statements::*;
 pub use super::model_statements::*;
 use crate::Position;
 
@@ -108,6 +109,8 @@ pub enum Statement {
     DropModel(DropModel),
     /// `EXPORT MODEL`.
     ExportModel(ExportModel),
+    /// About users and rights.
+    Access(Box<AccessStatement>),
     /// A statement of DataFusion's own that works unchanged (`COPY … TO`).
     DataFusion(Box<DataFusionStatement>),
 }
@@ -305,6 +308,7 @@ impl Statement {
             Statement::AlterModel(_) => "ALTER MODEL",
             Statement::DropModel(_) => "DROP MODEL",
             Statement::ExportModel(_) => "EXPORT MODEL",
+            Statement::Access(access) => access.kind(),
             Statement::DataFusion(_) => "COPY",
         }
     }

@@ -108,7 +108,7 @@ impl Block {
             matches!(name.as_str(), "window" | "session_window")
         };
         let hidden = select.from.iter().any(|from| hides(&from.relation) || from.joins.iter().any(|join| hides(&join.relation)));
-        Self { call: find.call.filter(|_| !hidden), done: Vec::new() }
+        Self { call: find.call.filter(|call| !hidden && !names_itself(call)), done: Vec::new() }
     }
 
     fn rewrite(&mut self, expr: &mut Expr) -> Result<()> {
@@ -162,6 +162,24 @@ impl Block {
         self.done.push((args, Expr::Function(planned.clone())));
         Ok(Expr::Function(planned))
     }
+}
+
+/// Whether the arguments of a call speak of a column of its own name: then that name stands for the column and not for the call, which would go on without end.
+fn names_itself(call: &Expr) -> bool {
+    struct Mentions(&'static str);
+    impl Visitor for Mentions {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let first = match expr {
+                Expr::Identifier(ident) => Some(ident),
+                Expr::CompoundIdentifier(parts) => parts.first(),
+                _ => None,
+            };
+            if first.is_some_and(|ident| normalize(ident) == self.0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    window_name(call).is_some_and(|name| call.visit(&mut Mentions(name)).is_break())
 }
 
 /// Where each argument stands: `line:column line:column …`.

@@ -21,6 +21,8 @@ pub enum Blame {
     Sql,
     /// The data do not allow what the statement asks, or an assertion about them failed.
     Data,
+    /// The user lacks a right: whoever owns or manages the object may grant it.
+    Rights,
     /// Files, directories or object stores: missing, damaged, full or not permitted.
     Storage,
     /// The cluster: no executors, lost ones, or nodes that cannot reach each other.
@@ -35,13 +37,15 @@ pub enum Blame {
 
 impl Blame {
     /// Every blame.
-    pub const ALL: [Blame; 7] = [Blame::Sql, Blame::Data, Blame::Storage, Blame::Cluster, Blame::Resources, Blame::Interrupted, Blame::Bug];
+    pub const ALL: [Blame; 8] =
+        [Blame::Sql, Blame::Data, Blame::Rights, Blame::Storage, Blame::Cluster, Blame::Resources, Blame::Interrupted, Blame::Bug];
 
     /// One lower-case word for messages and event records.
     pub fn as_str(self) -> &'static str {
         match self {
             Blame::Sql => "sql",
             Blame::Data => "data",
+            Blame::Rights => "rights",
             Blame::Storage => "storage",
             Blame::Cluster => "cluster",
             Blame::Resources => "resources",

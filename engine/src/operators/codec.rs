@@ -17,7 +17,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use orrery_lakehouse::write_codec;
 
 use super::deduplicate::{self, key_hashes, repeated_rows, split_repeated};
-use super::{claimed_size, compressed_files, hot_keys, number_rows, one_task, salt, sessionize, train_model};
+use super::{barrier, claimed_size, compressed_files, hot_keys, number_rows, one_task, salt, sessionize, train_model};
 use crate::models::scoring;
 
 /// Begins every payload of ours; no protobuf message starts with these bytes.
@@ -40,6 +40,7 @@ struct Payload<'a> {
 
 /// Every operator of ours that tasks of a cluster may run.
 const OPERATORS: &[(&str, Encode, Decode)] = &[
+    ("BarrierExec", |plan, _| Ok(barrier::codec::encode(plan)), |p| barrier::codec::decode(p.inputs)),
     ("ClaimedSizeExec", |plan, _| Ok(claimed_size::codec::encode(plan)), |p| claimed_size::codec::decode(p.bytes, p.inputs)),
     ("CompressedFilesExec", |plan, _| Ok(compressed_files::codec::encode(plan)), |p| compressed_files::codec::decode(p.bytes, p.inputs)),
     ("DeduplicateExec", |plan, _| Ok(deduplicate::codec::encode(plan)), |p| deduplicate::codec::decode(p.bytes, p.inputs)),
@@ -191,11 +192,12 @@ impl PhysicalExtensionCodec for OperatorCodec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operators::barrier::BarrierExec;
     use crate::operators::claimed_size::ClaimedSizeExec;
     use crate::operators::deduplicate::key_hashes::KeyHashesExec;
     use crate::operators::deduplicate::split_repeated::{Keep, SplitRepeatedExec};
     use crate::operators::deduplicate::{DeduplicateExec, RepeatedRowsExec};
-    use crate::operators::hot_keys::{HotKey, HotKeysExec};
+    use crate::operators::hot_keys::{HotKey, HotKeysExec, Nulls};
     use crate::operators::number_rows::NumberRowsExec;
     use crate::operators::one_task::OneTaskExec;
     use crate::operators::salt::SaltExec;
@@ -238,10 +240,11 @@ mod tests {
         let hot = HotKey { hash: u64::MAX, salts: vec![3, 8], matches_nothing: false };
         let plans: Vec<Arc<dyn ExecutionPlan>> = vec![
             Arc::new(HotKeysExec::salt(Arc::clone(&input), vec![0], Arc::new([hot.clone()]))),
-            Arc::new(HotKeysExec::replicate(Arc::clone(&input), vec![0], &[hot])),
+            Arc::new(HotKeysExec::replicate(Arc::clone(&input), vec![0], &[hot], Nulls::Kept)),
             pending.write_plan(Arc::clone(&input)).unwrap(),
             Arc::clone(&hashes),
             Arc::new(KeyHashesExec::find(hashes)),
+            Arc::new(BarrierExec::new(Arc::clone(&input))),
             Arc::new(ClaimedSizeExec::new(Arc::clone(&input), 77)),
             Arc::new(NumberRowsExec::new(Arc::clone(&input))),
             Arc::new(SaltExec::new(Arc::clone(&input), vec![0], 77)),

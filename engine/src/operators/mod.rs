@@ -1,5 +1,6 @@
 //! Physical operators of our own, and how they travel to other processes.
 
+pub(crate) mod barrier;
 pub(crate) mod claimed_size;
 pub mod codec;
 pub mod compressed_files;

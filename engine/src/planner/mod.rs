@@ -2,6 +2,7 @@
 
 pub mod aggregate_after_shuffle;
 pub mod aggregate_below_joins;
+pub mod barrier;
 pub mod collect_small_sides;
 pub mod combine_first_values;
 pub mod compute_once;
@@ -39,6 +40,7 @@ pub(crate) mod tell_rewrites;
 pub(crate) mod testing;
 pub mod time_windows;
 mod tune;
+mod yield_within_joins;
 
 use std::sync::Arc;
 
@@ -120,6 +122,9 @@ pub fn logical_rules() -> Vec<LogicalRule> {
         Arc::new(spread_distinct_counts::SpreadDistinctCounts::default()),
     ];
     rules.splice(decorrelated..decorrelated, ours);
+    // Before filters are pushed down, so that they go on from there.
+    let pushed = rules.iter().position(|rule| rule.name() == "push_down_filter").unwrap_or(0);
+    rules.insert(pushed, Arc::new(barrier::push_safe_filters::PushSafeFilters::default()));
     // Where columns that nobody reads are gone.
     rules.push(Arc::new(merge_predictions::MergePredictions::default()));
     // Last: what it writes is not meant to be simplified any more.
@@ -159,5 +164,6 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
     rules.insert(after("EnsureRequirements", &rules), Arc::new(hints::apply_partition_hints::ApplyPartitionHints::default()));
     // Last, when it is settled which task reads what.
     rules.push(Arc::new(cut_scans::CutScans::default()));
+    rules.push(Arc::new(yield_within_joins::YieldWithinJoins::default()));
     rules
 }

@@ -70,9 +70,9 @@ impl Session {
     }
 }
 
-fn select_all(name: &Name) -> Result<Box<Query>> {
+pub(super) fn select_all(name: &Name) -> Result<Box<Query>> {
     let quoted: Vec<_> = name.parts.iter().map(|p| format!("\"{}\"", p.replace('"', "\"\""))).collect();
-    let statement = crate::dialect::split(&format!("SELECT * FROM {}", quoted.join(".")))?.remove(0);
+    let statement = crate::dialect::split_own(&format!("SELECT * FROM {}", quoted.join(".")))?.remove(0);
     match crate::dialect::parse(&statement.tokens)? {
         Statement::Query(query) => Ok(query),
         _ => Err(Error::new(Blame::Bug, "SELECT * is no query")),

@@ -12,6 +12,7 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, 
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::Query;
 use futures::FutureExt as _;
@@ -19,10 +20,13 @@ use futures::future::BoxFuture;
 use orrery_lakehouse::{Relation, ScanOptions, Table, TableName, Warehouse};
 use parking_lot::RwLock;
 
+use super::access::{Guard, Verdict};
 use super::planned_models::PlannedModels;
-use super::planning;
+use super::{information_schema, parameters, planning};
+use crate::access::Securable;
 use crate::dialect::{self, Name, Statement};
 use crate::models::Registry;
+use crate::planner::barrier;
 use crate::{Error, Result};
 
 /// The schema that every catalog has.
@@ -36,6 +40,16 @@ tokio::task_local! {
     static VIEWS: Vec<String>;
     /// Set while a stored view is planned, which knows nothing of the session's temporary names.
     static STORED: ();
+    /// The session's names as they were when the statement began.
+    static AT_BEGIN: Arc<AtBegin>;
+}
+
+/// What names stand for throughout one statement. Others of the same session may run beside it and change that, between the moment that a right is asked for
+/// and the one that it is used.
+struct AtBegin {
+    catalog: String,
+    schema: String,
+    temporary: HashMap<String, Temporary>,
 }
 
 /// A query kept under a name, with the names it resolves against.
@@ -68,7 +82,6 @@ struct Own {
     planned_schemas: HashSet<(String, String)>,
     /// Scans of one statement: files, table versions.
     scans: HashMap<String, Arc<dyn TableProvider>>,
-    scans_made: u64,
 }
 
 /// All names that a session can see.
@@ -77,6 +90,7 @@ pub(crate) struct Names {
     registry: Registry,
     /// Models that a dry run would have made.
     pub(super) planned_models: PlannedModels,
+    guard: Guard,
     own: RwLock<Own>,
     state: OnceLock<Weak<RwLock<SessionState>>>,
     scan_options: OnceLock<ScanOptions>,
@@ -89,13 +103,14 @@ impl fmt::Debug for Names {
 }
 
 impl Names {
-    pub(crate) fn new(warehouse: Warehouse, catalog: &str) -> Self {
+    pub(crate) fn new(warehouse: Warehouse, catalog: &str, guard: Guard) -> Self {
         let own = Own { catalog: catalog.to_string(), schema: DEFAULT_SCHEMA.to_string(), ..Own::default() };
         let registry = Registry::new(warehouse.clone());
         Self {
             warehouse,
             registry,
             planned_models: PlannedModels::default(),
+            guard,
             own: RwLock::new(own),
             state: OnceLock::new(),
             scan_options: OnceLock::new(),
@@ -118,14 +133,37 @@ impl Names {
         &self.warehouse
     }
 
+    /// Who may see what.
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
     /// The models of the warehouse.
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
+    /// Carries out what belongs to a statement, with the names and the rights of this moment.
+    ///
+    /// # Errors
+    /// The rights cannot be read, or the user may not come in any more; and what the work says.
+    pub(crate) async fn for_statement<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        if AT_BEGIN.try_with(|_| ()).is_ok() {
+            return self.guard.for_statement(work).await;
+        }
+        let at_begin = {
+            let own = self.own.read();
+            AtBegin { catalog: own.catalog.clone(), schema: own.schema.clone(), temporary: own.temporary.clone() }
+        };
+        AT_BEGIN.scope(Arc::new(at_begin), self.guard.for_statement(work)).await
+    }
+
+    /// Current catalog and schema: of a statement, as they were when it began.
     pub(crate) fn current(&self) -> (String, String) {
-        let own = self.own.read();
-        (own.catalog.clone(), own.schema.clone())
+        AT_BEGIN.try_with(|at_begin| (at_begin.catalog.clone(), at_begin.schema.clone())).unwrap_or_else(|_| {
+            let own = self.own.read();
+            (own.catalog.clone(), own.schema.clone())
+        })
     }
 
     pub(crate) fn set_current(&self, catalog: &str, schema: &str) {
@@ -157,7 +195,9 @@ impl Names {
     /// The session-owned relation of an unqualified name.
     pub(crate) fn temporary(&self, name: &Name) -> Option<Temporary> {
         match name.parts.as_slice() {
-            [single] => self.own.read().temporary.get(single).cloned(),
+            [single] => AT_BEGIN
+                .try_with(|at_begin| at_begin.temporary.get(single).cloned())
+                .unwrap_or_else(|_| self.own.read().temporary.get(single).cloned()),
             _ => None,
         }
     }
@@ -206,12 +246,11 @@ impl Names {
         self.own.write().cached.retain(|name, _| !gone(name));
     }
 
-    /// Gives a scan a name that no user can write; [`Names::drop_scans`] forgets it when the statement is planned.
+    /// Gives a scan a name that no user can write or guess, since it may have been opened with another's rights; [`Names::drop_scans`] forgets it when the
+    /// statement is planned.
     pub(crate) fn put_scan(&self, provider: Arc<dyn TableProvider>) -> String {
-        let mut own = self.own.write();
-        own.scans_made += 1;
-        let name = format!("\u{1}scan{}", own.scans_made);
-        own.scans.insert(name.clone(), provider);
+        let name = format!("\u{1}{}", uuid::Uuid::new_v4());
+        self.own.write().scans.insert(name.clone(), provider);
         name
     }
 
@@ -224,12 +263,28 @@ impl Names {
 
     /// The relation behind a full name, or `None`.
     pub(crate) async fn relation(&self, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
-        {
+        let (found, cached) = {
             let own = self.own.read();
-            let found = own.scans.get(&name.table).or_else(|| own.cached.get(name)).or_else(|| own.planned.get(name));
-            if let Some(provider) = found {
-                return Ok(Some(Arc::clone(provider)));
+            let scan = own.scans.get(&name.table).cloned();
+            // What a view or a row filter reads is what there is, not what the reader keeps of it or has only tried out.
+            if self.guard.plans_for_an_owner() {
+                (scan, None)
+            } else {
+                (scan.or_else(|| own.planned.get(name).cloned()), own.cached.get(name).cloned())
             }
+        };
+        // A copy is not read for longer than the table itself could be.
+        match cached.map(|provider| (self.guard.may_read(name), provider)) {
+            None => {}
+            Some((Verdict::Allowed, provider)) => {
+                self.note_policies(name);
+                return Ok(Some(provider));
+            }
+            Some((Verdict::Hidden, _)) => return Ok(None),
+            Some((Verdict::Refused(error), _)) => return Err(error),
+        }
+        if found.is_some() {
+            return Ok(found);
         }
         let own = {
             let own = self.own.read();
@@ -246,34 +301,89 @@ impl Names {
 
     /// The table or stored view behind a full name, whatever the session has under that name.
     pub(crate) async fn stored_relation(&self, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
-        match self.warehouse.relation(name).await? {
-            Some(Relation::Table(table)) => Ok(Some(self.scan(&table))),
-            Some(Relation::View(definition)) => {
+        if name.schema == information_schema::NAME && self.catalog_exists(&name.catalog).await? {
+            return information_schema::relation(self, name).await.map(Some);
+        }
+        let Some(relation) = self.readable_relation(name).await? else { return Ok(None) };
+        match relation {
+            Relation::Table(table) => self.protect(name, self.scan(&table)).await.map(Some),
+            Relation::View(definition) => {
                 let Statement::Query(query) = parse_view(&definition.sql)? else {
                     return Err(Error::data(format!("the view {name} does not hold a query")));
                 };
                 let stored = StoredQuery { query, columns: definition.columns, catalog: definition.catalog, schema: definition.schema };
-                STORED.scope((), self.view(&name.to_string(), stored)).await.map(Some)
+                let owner = self.guard.rights().owner(&Securable::table(name)).map(str::to_string).or(definition.created_by);
+                self.owned_view(name, stored, owner).await.map(Some)
             }
-            None => Ok(None),
         }
     }
 
+    /// The table or stored view of a name, if there is one and whoever acts may know of it.
+    ///
+    /// # Errors
+    /// He may know of it and not read it.
+    pub(crate) async fn readable_relation(&self, name: &TableName) -> Result<Option<Relation>> {
+        match self.warehouse.relation(name).await? {
+            None => Ok(None),
+            Some(relation) => match self.guard.may_read(name) {
+                Verdict::Allowed => Ok(Some(relation)),
+                Verdict::Hidden => Ok(None),
+                Verdict::Refused(error) => Err(error),
+            },
+        }
+    }
+
+    /// A stored view, planned with its owner's rights.
+    async fn owned_view(&self, name: &TableName, stored: StoredQuery, owner: Option<String>) -> Result<Arc<dyn TableProvider>> {
+        let borrowed = self.guard.borrowed();
+        let full = name.to_string();
+        let planned = self.guard.as_owner(owner.as_deref(), STORED.scope((), self.view_plan(&full, stored))).await;
+        let is_others = !self.guard.is_unrestricted() && owner.as_deref().is_none_or(|owner| !self.guard.reader_is(owner));
+        let plan = planned.map_err(|error| {
+            if !is_others || self.guard.reader_is_administrator() {
+                return error;
+            }
+            // What is wrong with it may tell of what its reader may not know.
+            tracing::info!(view = %full, %error, "a view does not work any more");
+            let problem =
+                format!("the view {full} does not work any more: what it reads is gone, has changed, or is not its owner's to read");
+            Error { blame: error.blame, ..Error::sql(problem).hint("whoever owns it has to look at it") }
+        })?;
+        if self.guard.borrowed() == borrowed {
+            return Ok(Arc::new(ViewTable::new(plan, None)));
+        }
+        self.guard.note_withheld(format!("what the view {full} reads"));
+        Ok(Arc::new(ViewTable::new(barrier::over(plan), None)))
+    }
+
     async fn view(&self, name: &str, stored: StoredQuery) -> Result<Arc<dyn TableProvider>> {
+        Ok(Arc::new(ViewTable::new(self.view_plan(name, stored).await?, None)))
+    }
+
+    async fn view_plan(&self, name: &str, stored: StoredQuery) -> Result<LogicalPlan> {
         let mut stack = VIEWS.try_with(Clone::clone).unwrap_or_default();
         if stack.len() >= VIEW_DEPTH || stack.iter().any(|v| v == name) {
             return Err(Error::sql(format!("the view {name} stands on itself: {} → {name}", stack.join(" → "))));
         }
         stack.push(name.to_string());
-        let plan = VIEWS.scope(stack, self.plan_view(&stored)).await.map_err(|e| {
+        VIEWS.scope(stack, self.plan_view(&stored)).await.map_err(|e| {
             // Positions inside the view's text mean nothing to the reader of the statement.
             Error { position: None, message: format!("in view {name}: {}", e.message), ..e }
-        })?;
-        Ok(Arc::new(ViewTable::new(plan, None)))
+        })
+    }
+
+    /// Plans the query of a row filter or mask, which may read other tables but not, in a circle, its own.
+    pub(crate) async fn plan_policy(&self, name: &str, stored: &StoredQuery) -> Result<LogicalPlan> {
+        let mut stack = VIEWS.try_with(Clone::clone).unwrap_or_default();
+        if stack.len() >= VIEW_DEPTH || stack.iter().any(|policy| policy == name) {
+            return Err(Error::sql(format!("{name} stands on itself")));
+        }
+        stack.push(name.to_string());
+        VIEWS.scope(stack, STORED.scope((), self.plan_view(stored))).await
     }
 
     /// Plans a query that is to be stored.
-    pub(crate) async fn plan_stored(&self, stored: &StoredQuery) -> Result<datafusion::logical_expr::LogicalPlan> {
+    pub(crate) async fn plan_stored(&self, stored: &StoredQuery) -> Result<LogicalPlan> {
         STORED.scope((), self.plan_view(stored)).await
     }
 
@@ -284,14 +394,14 @@ impl Names {
     }
 
     /// Plans a stored query with its own current catalog and schema. Boxed: views stand on views.
-    pub(crate) fn plan_view<'a>(&'a self, stored: &'a StoredQuery) -> BoxFuture<'a, Result<datafusion::logical_expr::LogicalPlan>> {
+    pub(crate) fn plan_view<'a>(&'a self, stored: &'a StoredQuery) -> BoxFuture<'a, Result<LogicalPlan>> {
         async move {
             let state = self.state.get().and_then(Weak::upgrade).ok_or_else(|| Error::new(crate::Blame::Bug, "the session has ended"))?;
             let mut state = state.read().clone();
             let options = state.config_mut().options_mut();
             options.catalog.default_catalog.clone_from(&stored.catalog);
             options.catalog.default_schema.clone_from(&stored.schema);
-            let plan = planning::plan_query(&state, self, stored.query.clone()).await?;
+            let plan = parameters::without("a view", planning::plan_query(&state, self, stored.query.clone())).await?;
             planning::rename_columns(plan, &stored.columns)
         }
         .boxed()

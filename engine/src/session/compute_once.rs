@@ -102,6 +102,9 @@ impl Session {
 
     /// The same by a state of its own.
     pub(super) async fn prepare_by(&self, state: SessionState, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
+        if self.names.guard().is_withheld() {
+            tracker.conceal();
+        }
         let Some(taken_out) = Box::pin(self.common_subplans(&state, plan)).await else {
             return Box::pin(self.prepare_without_common_subplans(state, plan, tracker)).await;
         };

@@ -53,13 +53,18 @@ impl Session {
     pub(super) async fn create_model(&self, create: &CreateModel, text: &StatementText, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
         let begin = Begin { instant: Instant::now(), micros: chrono::Utc::now().timestamp_micros() };
         let name = self.names.resolve(&create.name);
+        // The registry knows models by their full names as texts, which have to tell apart what they name.
+        if [&name.catalog, &name.schema, &name.table].iter().any(|part| part.contains('.')) {
+            return Err(Error::sql("a model, and the schema and catalog that it lies in, cannot have a '.' in their names")
+                .at(create.name.position));
+        }
         let model_type = model_type_of(&create.options)?;
         if let Some(outcome) = self.model_exists(create, &name).await.map_err(|e| e.at(create.name.position))? {
             return Ok(outcome);
         }
         let statement = self.statement_text(text)?;
         let run_id = self.model_run_id();
-        let token = self.cancellation();
+        let token = tracker.cancellation();
         if mode == Mode::Check {
             let planned = Box::pin(self.plan_model(create, model_type, &run_id, mode, tracker)).await?;
             self.outline_model(create, planned, &statement, begin).await.map_err(|e| e.at(create.name.position))?;

@@ -8,6 +8,7 @@ use orrery_lakehouse::{Relation, Table};
 
 use super::rows::{Cells, table};
 use super::{Outcome, Session, planning, sql_type_name};
+use crate::access::Securable;
 use crate::dialect::Name;
 use crate::{Error, Result};
 
@@ -15,7 +16,7 @@ impl Session {
     pub(super) async fn describe_relation(&self, name: &Name, extended: bool) -> Result<Outcome> {
         let full = self.names.resolve(name);
         let temporary = self.names.temporary(name).is_some();
-        let stored = if temporary { None } else { self.warehouse.relation(&full).await.map_err(|e| Error::from(e).at(name.position))? };
+        let stored = if temporary { None } else { self.names.readable_relation(&full).await.map_err(|e| e.at(name.position))? };
         let Some(provider) = self.names.relation(&full).await.map_err(|e| e.at(name.position))? else {
             return Err(planning::missing_relation(&self.names, &full).await.at(name.position));
         };
@@ -30,7 +31,8 @@ impl Session {
         if extended {
             rows.push((String::new(), String::new(), None));
             rows.push(("# details".to_string(), String::new(), None));
-            rows.extend(details(&full.to_string(), stored.as_ref()));
+            let shows_query = self.shows_definition(&Securable::table(&full));
+            rows.extend(details(&full.to_string(), stored.as_ref(), shows_query));
         }
         Self::batch(describe_batch(rows)?)
     }
@@ -51,7 +53,11 @@ impl Session {
     /// The newest snapshot of a stored table.
     pub(super) async fn stored_table(&self, name: &Name) -> Result<Arc<Table>> {
         let full = self.names.resolve(name);
-        match self.warehouse.relation(&full).await.map_err(|e| Error::from(e).at(name.position))? {
+        let readable = self.names.readable_relation(&full).await.map_err(|e| e.at(name.position))?;
+        if readable.is_some() {
+            self.names.guard().require_whole(&full).map_err(|e| e.at(name.position))?;
+        }
+        match readable {
             Some(Relation::Table(table)) => Ok(table),
             Some(Relation::View(_)) => Err(Error::sql(format!("{full} is a view, not a table")).at(name.position)),
             None => Err(planning::missing_relation(&self.names, &full).await.at(name.position)),
@@ -66,7 +72,7 @@ fn columns(schema: &Schema) -> Vec<Row> {
     schema.fields().iter().map(|f| (f.name().clone(), sql_type_name(f.data_type()), comment(f.metadata()))).collect()
 }
 
-fn details(name: &str, stored: Option<&Relation>) -> Vec<Row> {
+fn details(name: &str, stored: Option<&Relation>, shows_query: bool) -> Vec<Row> {
     let row = |key: &str, value: String| (key.to_string(), value, None);
     let mut rows = vec![row("name", name.to_string())];
     match stored {
@@ -87,7 +93,9 @@ fn details(name: &str, stored: Option<&Relation>) -> Vec<Row> {
             rows.push(row("kind", "view".into()));
             rows.push(row("created", view.created_at.to_rfc3339()));
             rows.push(row("names resolve in", format!("{}.{}", view.catalog, view.schema)));
-            rows.push(row("query", view.sql.clone()));
+            if shows_query {
+                rows.push(row("query", view.sql.clone()));
+            }
         }
         None => rows.push(row("kind", "temporary".into())),
     }

@@ -9,9 +9,11 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 use orrery_lakehouse::WriteOutcome;
+use tokio_util::sync::CancellationToken;
 
+use super::access::Authorized;
 use super::rows::stream;
-use super::{Session, Tracker, diagnose, options, planning};
+use super::{Parameters, Session, Tracker, diagnose, options, parameters, planning};
 use crate::dialect::{self, Describe, Name, Statement, StatementText, Variable};
 use crate::{Error, Result};
 
@@ -58,21 +60,54 @@ impl Session {
     /// Anything that goes wrong before rows flow, with its place; tables are as they were before.
     pub async fn execute(&self, text: &StatementText, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
         let statement = self.parse(text)?;
-        let token = self.cancellation();
+        let token = self.cancellation().child_token();
+        tracker.stop_with(token.clone());
         if token.is_cancelled() {
             return Err(Error::interrupted());
         }
-        tracker.stop_with(token.clone());
-        let work = self.dispatch(&statement, text, mode, tracker);
-        let result = tokio::select! {
-            biased;
-            result = work => result,
-            () = token.cancelled(), if !writes(&statement) => Err(Error::interrupted()),
+        self.account_for(&statement, text, mode, tracker, &token).await
+    }
+
+    /// Carries out a statement with the rights of this moment, within its user's limits, and notes what came of it.
+    pub(super) async fn account_for(
+        &self,
+        statement: &Statement,
+        text: &StatementText,
+        mode: Mode,
+        tracker: &Tracker,
+        token: &CancellationToken,
+    ) -> Result<Outcome> {
+        let begun = self.begin_record(statement, text, mode);
+        let mut objects = Vec::new();
+        let work = async {
+            let allowance = self.names.guard().allow(statement, mode, token).await?;
+            let work = async {
+                tokio::select! {
+                    biased;
+                    result = self.dispatch(statement, text, mode, tracker) => result,
+                    () = token.cancelled(), if !writes(statement) => Err(Error::interrupted()),
+                }
+            };
+            let result = allowance.within(work, token).await;
+            objects = self.names.guard().objects();
+            match result {
+                Ok(outcome) => Ok(allowance.ration(outcome)),
+                Err(error) => Err(self.explain_error(error, text, tracker).await),
+            }
         };
-        match result {
-            Ok(outcome) => Ok(outcome),
-            Err(error) => Err(self.explain_error(error, text, tracker).await),
+        let outcome = Box::pin(self.names.for_statement(work)).await;
+        match begun {
+            Some(begun) => begun.end(objects, outcome),
+            None => outcome,
         }
+    }
+
+    /// The same for a statement with parameters.
+    ///
+    /// # Errors
+    /// As [`Session::execute`]; a parameter without a value, or with one of another type.
+    pub async fn execute_with(&self, text: &StatementText, values: Parameters, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
+        Box::pin(parameters::with_values(values, self.execute(text, mode, tracker))).await
     }
 
     /// Gives an error that came up while a plan ran its place in the script and, where a file is to blame, the file and line.
@@ -84,7 +119,7 @@ impl Session {
         }
     }
 
-    fn dispatch<'a>(
+    pub(super) fn dispatch<'a>(
         &'a self,
         statement: &'a Statement,
         text: &'a StatementText,
@@ -95,9 +130,23 @@ impl Session {
     }
 
     async fn dispatch_inner(&self, statement: &Statement, text: &StatementText, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
+        match Box::pin(self.authorize(statement, mode)).await? {
+            Authorized::Absent(what) => Ok(Outcome::Done(what)),
+            Authorized::Go(follow_up) => {
+                let outcome = self.carry_out(statement, text, mode, tracker).await?;
+                if mode == Mode::Check { Ok(outcome) } else { Box::pin(self.follow_up(follow_up, outcome)).await }
+            }
+        }
+    }
+
+    async fn carry_out(&self, statement: &Statement, text: &StatementText, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
         match statement {
             Statement::Query(query) => self.query(query.clone(), mode, tracker).await,
-            Statement::Explain { analyze, verbose, statement } => self.explain(statement, text, *analyze, *verbose, mode, tracker).await,
+            Statement::Explain { analyze, verbose, statement } => {
+                let outcome = self.explain(statement, text, *analyze, *verbose, mode, tracker).await?;
+                self.names.guard().refuse_to_explain()?;
+                Ok(outcome)
+            }
             Statement::SetVariable { name, value } => self.set(name, value, mode, tracker).await,
             Statement::SetOption { key, value } => self.set_option(key, value),
             Statement::CreateCatalog(create) => self.create_catalog(create, mode).await,
@@ -126,6 +175,7 @@ impl Session {
             Statement::ExportModel(export) => self.export_model(export, mode).await,
             Statement::Describe(Describe::Model(model)) => self.describe_model(model).await,
             Statement::Describe(Describe::ModelHistory { name, limit }) => self.describe_model_history(name, *limit).await,
+            Statement::Access(statement) => Box::pin(self.change_access(statement, mode, tracker)).await,
             Statement::DataFusion(statement) => {
                 let state = self.context.state();
                 let plan = planning::plan_statement(&state, &self.names, statement.as_ref().clone()).await?;

@@ -44,6 +44,11 @@ impl Place {
         Ok(Self { text: text.to_string(), url, glob })
     }
 
+    /// What is listed.
+    pub(super) fn url(&self) -> &ListingTableUrl {
+        &self.url
+    }
+
     pub(super) fn into_url(self) -> ListingTableUrl {
         self.url
     }

@@ -14,6 +14,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::sql::sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, FunctionArgOperator, UnaryOperator, Value};
 use object_store::ObjectMeta;
 
+use super::catalog::Names;
 use super::csv_headers;
 use super::file_listing::{Place, url_of};
 use crate::{Blame, Error, Result};
@@ -81,13 +82,21 @@ struct Kind {
 ///
 /// # Errors
 /// Unknown or ill-typed options, a path or glob that matches nothing, files of several formats, files that cannot be read.
-pub(super) async fn open(state: &SessionState, function: FileFunction, args: &[FunctionArg]) -> Result<Arc<dyn TableProvider>> {
+pub(super) async fn open(
+    state: &SessionState,
+    names: &Names,
+    function: FileFunction,
+    args: &[FunctionArg],
+) -> Result<Arc<dyn TableProvider>> {
     let options = FileOptions::parse(function, args)?;
     let mut urls = Vec::new();
     let mut files = Vec::new();
     for path in &options.paths {
         let place = Place::parse(path)?;
-        files.extend(place.files(state).await?);
+        names.guard().may_look_into(path, place.url())?;
+        let found = place.files(state).await?;
+        names.guard().may_read_files(names.warehouse(), path, place.url(), &found)?;
+        files.extend(found);
         urls.push(place.into_url());
     }
     // Paths may overlap; a file is read once.

@@ -1,6 +1,6 @@
 //! `INSERT INTO` and `INSERT OVERWRITE`: by position, or by the column list; columns that are not given become NULL.
 
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast, col, lit};
 use orrery_lakehouse::{Relation, TableName, WriteMode, WriteRequest};
@@ -34,8 +34,12 @@ impl Session {
         let position = insert.name.position;
         let target = self.insert_target(name, mode).await.map_err(|e| e.at(position))?;
         let state = self.context.state();
-        let query = planning::plan_query(&state, &self.names, insert.query.clone()).await?;
         let columns: Vec<String> = insert.columns.iter().map(normalize).collect();
+        let types = types_of(&columns, &target);
+        let query = planning::plan_query_into(&state, &self.names, insert.query.clone(), &types).await?;
+        if insert.overwrite {
+            self.names.guard().refuse_to_lose_rows(name).map_err(|e| e.at(position))?;
+        }
         let place = insert.columns.first().and_then(|c| Position::of_span(c.span)).or(position);
         let plan = arrange(query, &columns, &target, &name.to_string()).map_err(|e| e.at(place))?;
         if mode == Mode::Check {
@@ -61,6 +65,14 @@ impl Session {
             None => Err(planning::missing_relation(&self.names, name).await),
         }
     }
+}
+
+/// The types of what the query's columns are written to; text where there is no such column, which is told later.
+fn types_of(columns: &[String], target: &Schema) -> Vec<DataType> {
+    if columns.is_empty() {
+        return target.fields().iter().map(|field| field.data_type().clone()).collect();
+    }
+    columns.iter().map(|name| target.field_with_name(name).map_or(DataType::Utf8, |field| field.data_type().clone())).collect()
 }
 
 /// Puts the query's columns in the table's order, cast to the table's types.

@@ -1,6 +1,7 @@
 //! A session: whose names resolve against which catalog and schema, with its variables, temporary views and caches. It carries out
 //! statements; how a plan runs is the [`Backend`]'s business.
 
+mod access;
 pub mod analyze;
 mod assert;
 mod backend;
@@ -11,6 +12,7 @@ mod compute_once;
 mod create_model;
 mod csv_headers;
 mod describe;
+mod describe_statement;
 mod diagnose;
 mod execute;
 mod explain;
@@ -19,13 +21,17 @@ mod export;
 mod file_listing;
 mod files;
 mod functions;
+mod information_schema;
+mod ingest;
 mod insert;
 mod learn_preparation;
+mod listing;
 mod models;
 mod named_models;
 mod namespaces;
 mod number_rows;
 mod options;
+mod parameters;
 mod physical;
 mod planned_models;
 mod planning;
@@ -58,15 +64,20 @@ use tokio_util::sync::CancellationToken;
 pub use crate::models::live::TrainingProgress;
 pub use backend::{Backend, InProcess, Workers};
 pub use bytes_read::{bytes_read, source_bytes};
+pub use describe_statement::Described;
 pub use execute::{Mode, Outcome};
 pub use functions::Function;
+pub use ingest::{IfExists, Ingest};
 pub use options::SessionOptions;
+pub use parameters::Parameters;
 pub use progress::{Progress, Reading, Tasks, Tracker};
+pub use runtime::SharedRuntime;
 pub(crate) use runtime::machine_memory_bytes;
 pub(crate) use system_rows::SYSTEM;
 pub use system_rows::append_system_rows;
 pub use types::sql_type_name;
 
+use crate::access::{Access, Principal};
 use crate::dialect::{Variable, Variables};
 use crate::{Error, Result, planner};
 use catalog::Names;
@@ -83,6 +94,8 @@ pub struct Session {
     least_common_bytes: AtomicU64,
     cancel: Mutex<CancellationToken>,
     statement_key: Mutex<Option<String>>,
+    /// What the server calls it.
+    session_name: Option<String>,
 }
 
 impl Session {
@@ -100,13 +113,18 @@ impl Session {
     /// # Errors
     /// A catalog that does not exist, or a scratch directory that cannot be used.
     pub async fn open_on(warehouse: Warehouse, options: SessionOptions, backend: Arc<dyn Backend>) -> Result<Self> {
-        if !warehouse.catalog_exists(&options.catalog).await? {
+        // Which catalogs there are is not for everybody: who names one that does not exist is told when he uses it.
+        if options.principal.is_none() && !warehouse.catalog_exists(&options.catalog).await? {
             let known = warehouse.catalogs().await?.join(", ");
             return Err(Error::sql(format!("the catalog '{}' does not exist", options.catalog)).hint(format!("catalogs are: {known}")));
         }
-        let runtime = runtime::build(&options)?;
+        let runtime = runtime::of(&options)?;
         warehouse.register_with(&runtime);
-        let names = Arc::new(Names::new(warehouse.clone(), &options.catalog));
+        let principal = options.principal;
+        let (runtime, pool) = if principal.is_some() { runtime::of_user(&runtime) } else { (runtime, None) };
+        let access = principal.as_ref().map_or_else(|| Access::open(warehouse.clone()), |principal| principal.access().clone());
+        let guard = access::Guard::new(access, principal, options.until_users, pool);
+        let names = Arc::new(Names::new(warehouse.clone(), &options.catalog, guard));
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(&options.catalog, catalog::DEFAULT_SCHEMA)
             .with_create_default_catalog_and_schema(false)
@@ -138,12 +156,27 @@ impl Session {
             least_common_bytes: AtomicU64::new(compute_once::LEAST_BYTES),
             cancel: Mutex::new(CancellationToken::new()),
             statement_key: Mutex::default(),
+            session_name: options.session_name,
         })
     }
 
     /// The warehouse it works on.
     pub fn warehouse(&self) -> &Warehouse {
         &self.warehouse
+    }
+
+    /// Whom it acts for; `None` is the embedded engine, which may do everything.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.names.guard().principal()
+    }
+
+    /// Carries out work of a caller's own on this session with the rights of its user as they are now. Everything that a session's own methods do is within
+    /// such a frame already; whoever plans by [`Session::context`] puts the planning into one.
+    ///
+    /// # Errors
+    /// The user may not come in any more, or the rights cannot be read; and what the work says.
+    pub async fn with_rights<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.names.for_statement(work).await
     }
 
     /// DataFusion's session below, for callers that build plans themselves.
@@ -204,9 +237,9 @@ impl Session {
     pub async fn completions(&self) -> Vec<String> {
         let mut words: BTreeSet<String> = BTreeSet::new();
         let (catalog, current_schema) = self.current();
-        words.extend(self.warehouse.catalogs().await.unwrap_or_default());
-        for schema in self.warehouse.schemas(&catalog).await.unwrap_or_default() {
-            for relation in self.warehouse.relations(&catalog, &schema).await.unwrap_or_default() {
+        words.extend(self.list_catalogs().await.unwrap_or_default());
+        for schema in self.list_schemas(&catalog).await.unwrap_or_default() {
+            for relation in self.list_relations(&catalog, &schema).await.unwrap_or_default() {
                 if schema == current_schema {
                     words.insert(relation.name.clone());
                 }

@@ -1,12 +1,14 @@
 //! Statements about models that exist: `ALTER`, `DROP`, `EXPORT`, `SHOW` and `DESCRIBE`.
 
 use chrono::{DateTime, SecondsFormat};
+use orrery_lakehouse::TableName;
 use orrery_models::OptionValue;
 
 use super::create_model::{description_of, labels_of, rounded};
 use super::rows::{Cells, table};
 use super::show::matches;
 use super::{Mode, Outcome, Session, sql_type_name};
+use crate::access::Securable;
 use crate::dialect::{AlterModel, DropModel, ExportModel, ModelChange, ModelName, ModelOptions, Name};
 use crate::models::registry::ModelListing;
 use crate::models::{ModelRecord, Selector};
@@ -142,12 +144,13 @@ impl Session {
 
     pub(super) async fn show_models(&self, schema: Option<&Name>, like: Option<&str>) -> Result<Outcome> {
         let (catalog, schema) = schema.map_or_else(|| self.current(), |name| self.schema_of(name));
-        if !self.warehouse.schema_exists(&catalog, &schema).await? {
+        if !self.names.schema_exists(&catalog, &schema).await? {
             let error = Error::sql(format!("the schema '{catalog}.{schema}' does not exist"));
-            return Err(error.hint(format!("schemas of {catalog} are: {}", self.warehouse.schemas(&catalog).await?.join(", "))));
+            return Err(error.hint(format!("schemas of {catalog} are: {}", self.names.visible_schemas(&catalog).await?.join(", "))));
         }
         let mut models = self.names.registry().listing(&catalog, &schema).await?;
-        models.retain(|model| matches(like, &model.name));
+        let is_seen = |model: &str| self.names.guard().sees(&Securable::model(&TableName::new(&catalog, &schema, model)));
+        models.retain(|model| matches(like, &model.name) && is_seen(&model.name));
         let aliases = |model: &ModelListing| {
             model.aliases.iter().map(|row| format!("{} = {}", row.alias, row.version)).collect::<Vec<_>>().join(", ")
         };
@@ -214,10 +217,12 @@ impl Session {
         if !record.trials.is_empty() {
             put("trials", record.trials.len().to_string());
         }
-        for source in &record.sources {
-            put("source", source.version.map_or_else(|| source.name.clone(), |version| format!("{} version {version}", source.name)));
+        if self.shows_definition(&Securable::model(&name)) {
+            for source in &record.sources {
+                put("source", source.version.map_or_else(|| source.name.clone(), |version| format!("{} version {version}", source.name)));
+            }
+            put("training query", record.query.clone());
         }
-        put("training query", record.query.clone());
         put("tasks", record.tasks.to_string());
         put("duration in ms", record.duration_ms.to_string());
         put("created at", shown_time(record.created_at_micros));

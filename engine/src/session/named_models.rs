@@ -11,7 +11,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 use orrery_lakehouse::TableName;
 
+use super::access::Verdict;
 use super::catalog::Names;
+use crate::access::{Privilege, Securable};
 use crate::dialect::model_names::{self, ModelName};
 use crate::dialect::to_name;
 use crate::models::scoring::predict_call;
@@ -56,6 +58,12 @@ pub(super) async fn resolve(state: &SessionState, names: &Names, query: &mut Que
 
 /// What is known of a model's training: of the one that runs now, where the newest version is asked for.
 async fn with_iterations(names: &Names, name: &TableName, model: &ModelName) -> Result<ModelRecord> {
+    // Who may make the model may watch its first training; there is nothing else yet that he could be granted.
+    let schema = Securable::schema(&name.catalog, &name.schema);
+    let is_first = !names.guard().is_unrestricted() && !names.registry().exists(name).await?;
+    if !(is_first && matches!(names.guard().may(Privilege::CreateModel, &schema), Verdict::Allowed)) {
+        names.require_model(name, Privilege::Execute).await?;
+    }
     let running = live::iterations(&name.to_string()).filter(|_| model.selector == Selector::Latest);
     let record = names.model(name, &model.selector).await;
     match (running, record) {

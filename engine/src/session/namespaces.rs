@@ -2,7 +2,7 @@
 
 use super::{Mode, Outcome, Session, catalog::DEFAULT_SCHEMA};
 use crate::dialect::{CreateNamespace, DropNamespace, DropRelation, Name};
-use crate::{Error, Result};
+use crate::{Error, Position, Result};
 
 impl Session {
     pub(super) async fn create_catalog(&self, create: &CreateNamespace, mode: Mode) -> Result<Outcome> {
@@ -30,6 +30,7 @@ impl Session {
 
     pub(super) async fn create_schema(&self, create: &CreateNamespace, mode: Mode) -> Result<Outcome> {
         let (catalog, schema) = self.schema_of(&create.name);
+        self.refuse_listings(&schema, create.name.position)?;
         if mode == Mode::Run {
             let made = self.warehouse.create_schema(&catalog, &schema, create.if_not_exists, create.comment.as_deref()).await;
             made.map_err(|e| Error::from(e).at(create.name.position))?;
@@ -41,6 +42,7 @@ impl Session {
 
     pub(super) async fn drop_schema(&self, drop: &DropNamespace, mode: Mode) -> Result<Outcome> {
         let (catalog, schema) = self.schema_of(&drop.name);
+        self.refuse_listings(&schema, drop.name.position)?;
         if mode == Mode::Run {
             self.refuse_to_leave_models(&catalog, Some(&schema), drop).await?;
             let dropped = self.warehouse.drop_schema(&catalog, &schema, drop.if_exists, drop.cascade).await;
@@ -49,6 +51,14 @@ impl Session {
             self.names.forget_cached(|cached| cached.catalog == catalog && cached.schema == schema);
         }
         Ok(Outcome::Done(format!("schema {catalog}.{schema} is dropped")))
+    }
+
+    /// The schema that lists everything is there by itself.
+    fn refuse_listings(&self, schema: &str, position: Option<Position>) -> Result<()> {
+        if schema != super::information_schema::NAME {
+            return Ok(());
+        }
+        Err(Error::sql(format!("every catalog has {schema}; it cannot be created or dropped")).at(position))
     }
 
     /// A schema or catalog with models goes with `CASCADE` only.
@@ -70,17 +80,16 @@ impl Session {
         let (current, _) = self.current();
         let single = name.parts.len() == 1;
         let (catalog, schema) = if catalog_only { (last(name).to_string(), DEFAULT_SCHEMA.to_string()) } else { self.schema_of(name) };
-        let schema_found = self.names.schema_planned(&catalog, &schema)
-            || (self.warehouse.catalog_exists(&catalog).await? && self.warehouse.schema_exists(&catalog, &schema).await?);
+        let schema_found = self.names.schema_planned(&catalog, &schema) || self.schema_to_use(&catalog, &schema).await?;
         let target = if schema_found {
             (catalog, schema)
-        } else if single && self.warehouse.catalog_exists(last(name)).await? {
+        } else if single && self.names.catalog_exists(last(name)).await? {
             (last(name).to_string(), DEFAULT_SCHEMA.to_string())
         } else {
             let hint = if catalog_only {
-                format!("catalogs are: {}", self.warehouse.catalogs().await?.join(", "))
+                format!("catalogs are: {}", self.names.visible_catalogs().await?.join(", "))
             } else {
-                format!("schemas of {current} are: {}", self.warehouse.schemas(&current).await?.join(", "))
+                format!("schemas of {current} are: {}", self.names.visible_schemas(&current).await?.join(", "))
             };
             let what = if catalog_only { "catalog" } else { "schema" };
             return Err(Error::sql(format!("the {what} '{name}' does not exist")).at(name.position).hint(hint));

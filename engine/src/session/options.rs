@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
+use super::runtime::SharedRuntime;
+use crate::access::Principal;
 use crate::dialect::Variable;
 use crate::{Error, Result};
 
@@ -28,6 +30,14 @@ pub struct SessionOptions {
     pub scratch_dir: Option<PathBuf>,
     /// URL of a folder that every process that runs tasks can write to, where `CACHE TABLE` keeps its rows; a local folder when absent.
     pub scratch_url: Option<String>,
+    /// Whom the session acts for. Without one it is the embedded engine's, which may do everything and owns what nobody else does.
+    pub principal: Option<Principal>,
+    /// Whether it acts for whoever is on a server's machine, which ends once there are users.
+    pub until_users: bool,
+    /// What the server calls the session, for the audit.
+    pub session_name: Option<String>,
+    /// Memory and spill files that the session shares with others; its own when absent, within the limit above.
+    pub runtime: Option<SharedRuntime>,
 }
 
 impl Default for SessionOptions {
@@ -41,6 +51,10 @@ impl Default for SessionOptions {
             memory_limit_bytes: None,
             scratch_dir: None,
             scratch_url: None,
+            principal: None,
+            until_users: false,
+            session_name: None,
+            runtime: None,
         }
     }
 }
@@ -55,6 +69,15 @@ pub(super) const SETTABLE: &[&str] = &[
     "orrery.skewed_join_min_bytes",
     "orrery.approximate_distinct",
     "orrery.training",
+];
+
+/// Those of them by which a statement could take more of the machine than is its due; users other than administrators keep what the server has set.
+pub(super) const RESTRICTED: &[&str] = &[
+    "datafusion.execution.batch_size",
+    "datafusion.execution.target_partitions",
+    "orrery.skewed_join_min_bytes",
+    "orrery.training",
+    COMMON_SUBPLAN_BYTES,
 ];
 
 /// The setting of ours: how many bytes a subplan that occurs several times has to read at least to be computed once.

@@ -82,11 +82,16 @@ impl Names {
         Ok(aliases)
     }
 
-    /// The version that a statement means, one that exists or would.
+    /// Whether the dry run knows more of a model than the registry does.
+    pub(super) fn is_planned_model(&self, name: &TableName) -> bool {
+        self.planned_model(name).is_some()
+    }
+
+    /// The version that a statement means, one that exists or would; rights are not asked for.
     ///
     /// # Errors
     /// There is no such model, version or alias, or the registry cannot be read.
-    pub(super) async fn model(&self, name: &TableName, selector: &Selector) -> Result<Arc<ModelRecord>> {
+    pub(super) async fn model_version(&self, name: &TableName, selector: &Selector) -> Result<Arc<ModelRecord>> {
         let Some(planned) = self.planned_model(name) else { return self.registry().resolve(name, selector).await };
         let versions = self.model_versions(name).await?;
         let version = match selector {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
@@ -12,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, S
 use orrery_lakehouse::TableName;
 
 use super::catalog::Names;
-use super::relations;
+use super::{parameters, relations};
 use crate::dialect::{self, Statement, StatementText};
 use crate::{Error, Result};
 
@@ -20,13 +21,23 @@ use crate::{Error, Result};
 const SIMILAR_ENOUGH: f64 = 0.7;
 
 /// Plans a query: file scans and table versions are resolved first, the rest is DataFusion's.
-pub(super) async fn plan_query(state: &SessionState, names: &Names, mut query: Box<Query>) -> Result<LogicalPlan> {
+pub(super) async fn plan_query(state: &SessionState, names: &Names, query: Box<Query>) -> Result<LogicalPlan> {
+    plan_query_into(state, names, query, &[]).await
+}
+
+/// The same for a query whose rows are written to columns of these types, which tell what its parameters are.
+pub(super) async fn plan_query_into(
+    state: &SessionState,
+    names: &Names,
+    mut query: Box<Query>,
+    columns: &[DataType],
+) -> Result<LogicalPlan> {
     let scans = relations::prepare(state, names, &mut query).await?;
     let statement = DataFusionStatement::Statement(Box::new(SqlStatement::Query(query)));
     let planned = state.statement_to_plan(statement.clone()).await;
     names.drop_scans(&scans);
     match planned {
-        Ok(plan) => Ok(plan),
+        Ok(plan) => parameters::bind(plan, columns),
         Err(error) => Err(explain_missing(state, names, &statement, error.into()).await),
     }
 }
@@ -42,7 +53,7 @@ pub(super) async fn plan_statement(state: &SessionState, names: &Names, mut stat
     let planned = state.statement_to_plan(statement.clone()).await;
     names.drop_scans(&scans);
     match planned {
-        Ok(plan) => Ok(plan),
+        Ok(plan) => parameters::bind(plan, &[]),
         Err(error) => Err(explain_missing(state, names, &statement, error.into()).await),
     }
 }
@@ -123,15 +134,14 @@ async fn explain_missing(state: &SessionState, names: &Names, statement: &DataFu
     error
 }
 
-/// The error for a relation that does not exist, with the level that is missing and the nearest name that does exist.
+/// The error for a relation that does not exist as far as the user may know, with the level that is missing and the nearest name that does exist.
 pub(super) async fn missing_relation(names: &Names, name: &TableName) -> Error {
-    let warehouse = names.warehouse();
-    if !warehouse.catalog_exists(&name.catalog).await.unwrap_or(true) {
-        let known = warehouse.catalogs().await.unwrap_or_default();
+    if !names.catalog_exists(&name.catalog).await.unwrap_or(true) {
+        let known = names.visible_catalogs().await.unwrap_or_default();
         return Error::sql(format!("the catalog '{}' does not exist", name.catalog)).hint(format!("catalogs are: {}", known.join(", ")));
     }
-    if !warehouse.schema_exists(&name.catalog, &name.schema).await.unwrap_or(true) {
-        let known = warehouse.schemas(&name.catalog).await.unwrap_or_default();
+    if !names.schema_exists(&name.catalog, &name.schema).await.unwrap_or(true) {
+        let known = names.visible_schemas(&name.catalog).await.unwrap_or_default();
         return Error::sql(format!("the schema '{}.{}' does not exist", name.catalog, name.schema)).hint(format!(
             "schemas of {} are: {}",
             name.catalog,
@@ -139,7 +149,7 @@ pub(super) async fn missing_relation(names: &Names, name: &TableName) -> Error {
         ));
     }
     let mut known: Vec<String> = names.temporary_names();
-    known.extend(warehouse.relations(&name.catalog, &name.schema).await.unwrap_or_default().into_iter().map(|r| r.name));
+    known.extend(names.visible_relations(&name.catalog, &name.schema).await.unwrap_or_default().into_iter().map(|r| r.name));
     let error = Error::sql(format!("the table or view '{name}' does not exist"));
     match similar(&name.table, &known) {
         Some(nearest) => error.hint(format!("did you mean '{nearest}'?")),
@@ -148,7 +158,7 @@ pub(super) async fn missing_relation(names: &Names, name: &TableName) -> Error {
     }
 }
 
-fn similar(name: &str, known: &[String]) -> Option<String> {
+pub(super) fn similar(name: &str, known: &[String]) -> Option<String> {
     let scored = known.iter().map(|k| (strsim::jaro_winkler(name, k), k));
     scored.filter(|(score, _)| *score >= SIMILAR_ENOUGH).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, k)| k.clone())
 }

@@ -89,6 +89,7 @@ pub struct Tracker {
     training: Mutex<Option<Arc<LiveTraining>>>,
     reports: Mutex<Vec<Report>>,
     is_analyzed: AtomicBool,
+    is_concealed: AtomicBool,
     cancellation: Mutex<CancellationToken>,
 }
 
@@ -101,7 +102,15 @@ impl Tracker {
     }
 
     pub(crate) fn stop_with(&self, token: CancellationToken) {
-        *self.cancellation.lock() = token;
+        let before = std::mem::replace(&mut *self.cancellation.lock(), token.clone());
+        if before.is_cancelled() {
+            token.cancel();
+        }
+    }
+
+    /// Stops the statement, before it has begun or while it runs; others of its session go on.
+    pub fn cancel(&self) {
+        self.cancellation.lock().cancel();
     }
 
     /// Is cancelled when the statement is.
@@ -137,8 +146,16 @@ impl Tracker {
         std::mem::take(&mut *self.reports.lock())
     }
 
-    /// The plan that runs, or ran last.
+    /// From now on nobody is told the plan: it reads what its user may not see in full.
+    pub(crate) fn conceal(&self) {
+        self.is_concealed.store(true, Ordering::Relaxed);
+    }
+
+    /// The plan that runs, or ran last, unless it is to be concealed.
     pub(crate) fn plan(&self) -> Option<Arc<dyn ExecutionPlan>> {
+        if self.is_concealed.load(Ordering::Relaxed) {
+            return None;
+        }
         self.running.lock().as_ref().map(|running| Arc::clone(&running.plan))
     }
 

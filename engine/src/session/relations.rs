@@ -47,6 +47,7 @@ struct Found {
 /// Opens every file scan and table version of the query and rewrites the query to use them; returns their names for
 /// [`Names::drop_scans`].
 pub(super) async fn prepare(state: &SessionState, names: &Names, query: &mut Query) -> Result<Vec<String>> {
+    names.expand_functions(state, query)?;
     scalar_calls::check(state, query)?;
     Box::pin(named_models::resolve(state, names, query)).await?;
     let is_hidden = |name: &Name| names.is_hidden(&names.resolve_in(name, state));
@@ -69,7 +70,7 @@ pub(super) async fn prepare(state: &SessionState, names: &Names, query: &mut Que
 
 async fn open(state: &SessionState, names: &Names, request: Request) -> Result<Arc<dyn TableProvider>> {
     match request {
-        Request::Files { function, args } => files::open(state, function, &args).await,
+        Request::Files { function, args } => files::open(state, names, function, &args).await,
         Request::Hidden { name } => {
             let name = names.resolve_in(&name, state);
             match names.stored_relation(&name).await? {
@@ -79,7 +80,7 @@ async fn open(state: &SessionState, names: &Names, request: Request) -> Result<A
         }
         Request::Version { name, version } => {
             let name = names.resolve_in(&name, state);
-            let Some(relation) = names.warehouse().relation(&name).await? else {
+            let Some(relation) = names.readable_relation(&name).await? else {
                 return Err(planning::missing_relation(names, &name).await);
             };
             let Relation::Table(table) = relation else {
@@ -94,7 +95,7 @@ async fn open(state: &SessionState, names: &Names, request: Request) -> Result<A
                     return Err(Error::unsupported("this table version", name_position(&version)));
                 }
             };
-            Ok(names.scan(&table))
+            names.protect(&name, names.scan(&table)).await
         }
     }
 }

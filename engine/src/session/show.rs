@@ -4,22 +4,23 @@ use orrery_lakehouse::{Relation, RelationKind};
 
 use super::rows::{Cells, table};
 use super::{Outcome, Session, catalog::Temporary, planning, sql_type_name};
+use crate::access::Securable;
 use crate::dialect::{Name, Show};
-use crate::{Error, Result};
+use crate::{Blame, Error, Result};
 
 impl Session {
     pub(super) async fn show(&self, show: &Show) -> Result<Outcome> {
         match show {
             Show::Catalogs { like } => {
-                let names = self.warehouse.catalogs().await?;
+                let names = self.names.visible_catalogs().await?;
                 one_column("catalog", names.into_iter().filter(|n| matches(like.as_deref(), n)))
             }
             Show::Schemas { catalog, like } => {
                 let catalog = catalog.as_ref().map_or_else(|| self.current().0, ToString::to_string);
-                if !self.warehouse.catalog_exists(&catalog).await? {
+                if !self.names.catalog_exists(&catalog).await? {
                     return Err(Error::sql(format!("the catalog '{catalog}' does not exist")));
                 }
-                let names = self.warehouse.schemas(&catalog).await?;
+                let names = self.names.visible_schemas(&catalog).await?;
                 one_column("schema", names.into_iter().filter(|n| matches(like.as_deref(), n)))
             }
             Show::Tables { schema, like } => self.show_relations(schema.as_ref(), like.as_deref(), false).await,
@@ -53,12 +54,12 @@ impl Session {
             Some(name) => self.schema_of(name),
             None => self.current(),
         };
-        if !self.warehouse.schema_exists(&catalog, &schema_name).await? {
+        if !self.names.schema_exists(&catalog, &schema_name).await? {
             let error = Error::sql(format!("the schema '{catalog}.{schema_name}' does not exist"));
-            return Err(error.hint(format!("schemas of {catalog} are: {}", self.warehouse.schemas(&catalog).await?.join(", "))));
+            return Err(error.hint(format!("schemas of {catalog} are: {}", self.names.visible_schemas(&catalog).await?.join(", "))));
         }
         let mut rows: Vec<(String, String, &'static str, bool)> = Vec::new();
-        for relation in self.warehouse.relations(&catalog, &schema_name).await? {
+        for relation in self.names.visible_relations(&catalog, &schema_name).await? {
             let kind = if relation.kind == RelationKind::View { "view" } else { "table" };
             rows.push((schema_name.clone(), relation.name, kind, false));
         }
@@ -91,7 +92,10 @@ impl Session {
 
     async fn show_create(&self, name: &Name) -> Result<Outcome> {
         let full = self.names.resolve(name);
-        let text = match self.warehouse.relation(&full).await.map_err(|e| Error::from(e).at(name.position))? {
+        let text = match self.names.readable_relation(&full).await.map_err(|e| e.at(name.position))? {
+            Some(Relation::View(_)) if !self.shows_definition(&Securable::table(&full)) => {
+                return Err(Error::new(Blame::Rights, format!("the query of the view {full} is for its owner")).at(name.position));
+            }
             Some(Relation::View(view)) => {
                 let columns = if view.columns.is_empty() { String::new() } else { format!(" ({})", view.columns.join(", ")) };
                 let comment = view.comment.as_ref().map_or_else(String::new, |c| format!(" COMMENT {}", literal(c)));

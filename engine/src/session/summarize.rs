@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array as _, ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::compute::{cast, concat};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::functions_aggregate::expr_fn::{approx_distinct, approx_percentile_cont, avg, count, max, min, stddev};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast as cast_expr, col, lit};
 use datafusion::scalar::ScalarValue;
@@ -12,6 +12,21 @@ use datafusion::sql::sqlparser::ast::Query;
 
 use super::{Mode, Outcome, Session, Tracker, planning, sql_type_name};
 use crate::{Error, Result};
+
+/// The columns of `SUMMARIZE`.
+pub(super) fn columns() -> SchemaRef {
+    let mut fields = vec![Field::new("column_name", DataType::Utf8, false), Field::new("column_type", DataType::Utf8, false)];
+    fields.extend(STATISTICS.map(|statistic| Field::new(statistic, type_of(statistic), true)));
+    Arc::new(Schema::new(fields))
+}
+
+fn type_of(statistic: &str) -> DataType {
+    match statistic {
+        "min" | "max" => DataType::Utf8,
+        "approx_unique" | "count" => DataType::Int64,
+        _ => DataType::Float64,
+    }
+}
 
 const STATISTICS: [&str; 10] = ["min", "max", "approx_unique", "avg", "std", "q25", "q50", "q75", "count", "null_percentage"];
 
@@ -68,24 +83,20 @@ fn statistics_of(column: &Expr, data_type: &DataType) -> Vec<Expr> {
 
 fn transpose(row: &RecordBatch, names: &[String], types: &[DataType]) -> Result<RecordBatch> {
     let total: i64 = scalar_i64(row.column(row.num_columns() - 1))?;
-    let mut fields = vec![Field::new("column_name", DataType::Utf8, false), Field::new("column_type", DataType::Utf8, false)];
     let mut arrays: Vec<ArrayRef> =
         vec![Arc::new(StringArray::from(names.to_vec())), Arc::new(StringArray::from(types.iter().map(sql_type_name).collect::<Vec<_>>()))];
     for (s, statistic) in STATISTICS.iter().enumerate() {
         let cells: Vec<&ArrayRef> = (0..names.len()).map(|i| row.column(i * STATISTICS.len() + s)).collect();
-        let (data_type, array): (DataType, ArrayRef) = match *statistic {
-            "min" | "max" => (DataType::Utf8, concat_as(&cells, &DataType::Utf8)?),
-            "approx_unique" | "count" => (DataType::Int64, concat_as(&cells, &DataType::Int64)?),
+        let array: ArrayRef = match *statistic {
             "null_percentage" => {
                 let percentages = cells.iter().map(|c| Ok(percentage(total - scalar_i64(c)?, total))).collect::<Result<Vec<_>>>()?;
-                (DataType::Float64, Arc::new(datafusion::arrow::array::Float64Array::from(percentages)))
+                Arc::new(datafusion::arrow::array::Float64Array::from(percentages))
             }
-            _ => (DataType::Float64, concat_as(&cells, &DataType::Float64)?),
+            other => concat_as(&cells, &type_of(other))?,
         };
-        fields.push(Field::new(*statistic, data_type, true));
         arrays.push(array);
     }
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+    Ok(RecordBatch::try_new(columns(), arrays)?)
 }
 
 fn concat_as(cells: &[&ArrayRef], data_type: &DataType) -> Result<ArrayRef> {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::Schema;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::prelude::SessionContext;
-use orrery_lakehouse::{TableName, Warehouse, WriteMode, WriteOutcome, WriteRequest};
+use orrery_lakehouse::{Relation, TableName, Warehouse, WriteMode, WriteOutcome, WriteRequest};
 
 use super::{Backend as _, InProcess, Tracker};
 use crate::{Blame, Result};
@@ -43,6 +44,10 @@ pub async fn append_system_rows(
     if !created.already_exists() {
         created.commit(Vec::new()).await?;
     }
+    let rows = match warehouse.relation(&name).await? {
+        Some(Relation::Table(table)) => known_columns(rows, &table.schema())?,
+        _ => rows,
+    };
     // Many runs may end at the same time; a key keeps what was appended after all from being appended again.
     let mut attempt = 1;
     loop {
@@ -54,6 +59,12 @@ pub async fn append_system_rows(
             other => return other,
         }
     }
+}
+
+/// The columns that a table has, which an earlier version of the program may have made with fewer.
+fn known_columns(rows: RecordBatch, table: &Schema) -> Result<RecordBatch> {
+    let known: Vec<usize> = (0..rows.num_columns()).filter(|i| table.column_with_name(rows.schema().field(*i).name()).is_some()).collect();
+    if known.len() == rows.num_columns() { Ok(rows) } else { Ok(rows.project(&known)?) }
 }
 
 async fn append(warehouse: &Warehouse, context: &SessionContext, name: &TableName, rows: &RecordBatch, key: &str) -> Result<WriteOutcome> {
@@ -78,7 +89,7 @@ async fn append(warehouse: &Warehouse, context: &SessionContext, name: &TableNam
 mod tests {
     use super::*;
     use datafusion::arrow::array::Int64Array;
-    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::arrow::datatypes::{DataType, Field};
     use std::collections::HashMap;
 
     #[tokio::test]
@@ -92,5 +103,10 @@ mod tests {
         let other = append(2, "b").await.unwrap();
         assert_eq!((first.version, again.version, other.version), (1, 1, 2));
         assert_eq!(other.rows, 1);
+        let wider = Schema::new(vec![Field::new("n", DataType::Int64, true), Field::new("later", DataType::Int64, true)]);
+        let column = || Arc::new(Int64Array::from(vec![3])) as _;
+        let wider = RecordBatch::try_new(Arc::new(wider), vec![column(), column()]).unwrap();
+        let third = append_system_rows(&warehouse, "query", "runs", "Runs", wider, "c").await.unwrap();
+        assert_eq!((third.version, third.rows), (3, 1), "a table without the newest columns takes the others");
     }
 }

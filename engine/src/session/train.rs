@@ -63,7 +63,7 @@ impl Session {
     /// # Errors
     /// Options, columns or rows that cannot be trained on; the training was cancelled; rows that do not fit where `orrery.training` is `one_task`.
     pub(super) async fn train(&self, plan: &LogicalPlan, spec: &TrainingSpec, tracker: &Tracker) -> Result<(Trained, u32)> {
-        let token = self.cancellation();
+        let token = tracker.cancellation();
         let announced = live::begin(&spec.run_id);
         let trainer = trainer(spec, &self.context.runtime_env()).await?;
         let training = Training { spec, trainer, live: Arc::clone(announced.training()), tracker };

@@ -41,6 +41,7 @@ impl Session {
             comment: create.comment.clone(),
             catalog: stored.catalog,
             schema: stored.schema,
+            created_by: self.names.guard().principal().map(|principal| principal.user().to_string()),
             created_at: Utc::now(),
         };
         let created = self
@@ -53,9 +54,16 @@ impl Session {
     }
 
     pub(super) async fn drop_view(&self, drop: &DropRelation, mode: Mode) -> Result<Outcome> {
-        if let (Some(Temporary::View(_)), [single]) = (self.names.temporary(&drop.name), drop.name.parts.as_slice()) {
-            self.names.drop_temporary(single);
-            return Ok(Outcome::Done(format!("temporary view {single} is dropped")));
+        match (self.names.temporary(&drop.name), drop.name.parts.as_slice()) {
+            (Some(Temporary::View(_)), [single]) => {
+                self.names.drop_temporary(single);
+                return Ok(Outcome::Done(format!("temporary view {single} is dropped")));
+            }
+            (Some(_), _) => {
+                let problem = format!("'{}' is a cached table, not a view", drop.name);
+                return Err(Error::sql(problem).at(drop.name.position).hint("UNCACHE TABLE removes it"));
+            }
+            (None, _) => {}
         }
         let name = self.names.resolve(&drop.name);
         if mode == Mode::Check {

@@ -35,6 +35,9 @@ impl Session {
                 })
             }
         };
+        if create.or_replace {
+            self.names.guard().refuse_to_lose_rows(&name).map_err(|e| e.at(create.name.position))?;
+        }
         let query_schema = Arc::new(plan.schema().as_arrow().clone());
         check_partition_columns(create, &query_schema)?;
         if mode == Mode::Check {
@@ -64,7 +67,7 @@ impl Session {
     /// Runs a plan into a pending write and commits it. Whatever goes wrong, or is cancelled, before the commit leaves the table as it was
     /// and its files are removed.
     pub(super) async fn write(&self, pending: PendingWrite, plan: &LogicalPlan, tracker: &Tracker) -> Result<WriteOutcome> {
-        let token = self.cancellation();
+        let token = tracker.cancellation();
         let run = async {
             let prepared = self.prepare(plan, tracker).await?;
             let physical = self.write_plan(&pending, Arc::clone(&prepared.physical))?;

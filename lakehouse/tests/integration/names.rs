@@ -12,6 +12,7 @@ fn view(sql: &str) -> ViewDefinition {
         comment: None,
         catalog: "dev".into(),
         schema: "default".into(),
+        created_by: None,
         created_at: Utc::now(),
     }
 }

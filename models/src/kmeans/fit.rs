@@ -60,7 +60,7 @@ pub fn fit(settings: &Settings, passes: &mut dyn Passes, observer: &dyn Observer
     let preparation = preparation(settings, &moments);
     let bounds = bounds(&preparation, &moments);
     let grids = Grids::new(origin(&preparation), &bounds, moments.max_weight);
-    let medians = medians(&moments, passes)?;
+    let medians = if observer.reads_statistics() { medians(&moments, passes)? } else { vec![None; moments.features.len()] };
     let mut fit = Fit { settings, passes, observer, moments, medians, preparation, bounds, grids, iterations: Vec::new(), training_run: 0 };
     fit.train()
 }

@@ -269,7 +269,9 @@ impl Block for Whole {
     }
 
     fn bytes(&self) -> usize {
-        let factors = self.dictionaries.iter().map(|ids| ids.len() * self.config.rank.next_multiple_of(8) * 4).sum::<usize>();
+        // Of several candidates the one that is trained now counts.
+        let rank = self.state.as_ref().map_or(self.config.rank, |state| state.setup.rank);
+        let factors = self.dictionaries.iter().map(|ids| ids.len() * rank.next_multiple_of(8) * 4).sum::<usize>();
         let training = self.split.iter().flat_map(|(_, ratings)| ratings);
         self.ratings.iter().chain(training).map(Rows::bytes).sum::<usize>()
             + self.dictionaries.iter().map(Dictionary::bytes).sum::<usize>()

@@ -449,6 +449,9 @@ pub struct SubmitScriptRequest {
     /// The caller's version, for the log.
     #[prost(string, tag = "8")]
     pub client_version: ::prost::alloc::string::String,
+    /// Filled in by the server, which knows who calls; what a caller says here is not looked at.
+    #[prost(string, tag = "9")]
+    pub user_name: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AttachRunRequest {
@@ -520,6 +523,9 @@ pub struct Run {
     /// The run that this one goes on with.
     #[prost(string, tag = "12")]
     pub resumed_run_id: ::prost::alloc::string::String,
+    /// With whose rights it runs.
+    #[prost(string, tag = "13")]
+    pub user_name: ::prost::alloc::string::String,
 }
 /// A statement of a run.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -118,6 +118,22 @@ impl Cluster {
         bytes_read(plan.as_ref()) < limit && OneTaskExec::can_hold(plan)
     }
 
+    /// Whether a small plan is better run here than to wait for a vcore: all of them are busy, maybe for long.
+    async fn runs_here_meanwhile(&self, plan: &Arc<dyn ExecutionPlan>) -> bool {
+        local::runs_in_coordinator(plan, self.one_task_limit_bytes) && self.is_one_task(plan) && self.is_busy().await
+    }
+
+    /// Whether no executor has a vcore to spare.
+    async fn is_busy(&self) -> bool {
+        let mut in_use = 0;
+        for job in self.ballista.state.task_manager.get_running_job_cache().values() {
+            let graph = job.execution_graph.read().await;
+            let tasks = graph.running_tasks();
+            in_use += tasks.iter().map(|task| graph.task_vcores(task.stage_id, task.task_id).unwrap_or(0) as usize).sum::<usize>();
+        }
+        in_use > 0 && in_use >= self.vcores.vcores()
+    }
+
     /// What is to be submitted for a plan.
     async fn job_plan(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<Arc<dyn ExecutionPlan>> {
         if self.is_one_task(&plan) {
@@ -189,7 +205,7 @@ impl Backend for Cluster {
     }
 
     async fn stream(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<SendableRecordBatchStream> {
-        if self.runs_here(&plan) {
+        if self.runs_here(&plan) || self.runs_here_meanwhile(&plan).await {
             return InProcess.stream(plan, session, tracker).await;
         }
         let plan = self.job_plan(plan, session, tracker).await?;
@@ -198,7 +214,7 @@ impl Backend for Cluster {
     }
 
     async fn run(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<Vec<RecordBatch>> {
-        if self.runs_here(&plan) {
+        if self.runs_here(&plan) || self.runs_here_meanwhile(&plan).await {
             return InProcess.run(plan, session, tracker).await;
         }
         let plan = self.job_plan(plan, session, tracker).await?;

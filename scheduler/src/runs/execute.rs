@@ -1,11 +1,11 @@
-//! Carrying out a run: a session of its own on the cluster, statement after statement, whatever happens to the client.
+//! Carrying out a run: a session of its own on the cluster with its user's rights, statement after statement, whatever happens to the client.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use orrery_engine::script::{self, Failure, Report, RunOptions, ScriptFile};
 use orrery_engine::session::{Mode, SessionOptions};
-use orrery_engine::{Blame, Error};
+use orrery_engine::{Blame, Error, access};
 use orrery_proto::v1::run_event::Event;
 use orrery_proto::v1::{RunAccepted, RunState, StatementFinished};
 
@@ -15,9 +15,9 @@ use super::{Run, Runs};
 
 impl Runs {
     /// Runs the script to its end and writes down what became of it.
-    pub(super) async fn carry_out(self: &Arc<Self>, run: &Arc<Run>) {
+    pub(super) async fn carry_out(self: &Arc<Self>, run: &Arc<Run>, user: Option<access::Principal>) {
         let started = Instant::now();
-        let outcome = self.run_script(run).await;
+        let outcome = self.run_script(run, user).await;
         let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         match outcome {
             Ok(report) => {
@@ -38,7 +38,7 @@ impl Runs {
         self.forget_oldest();
     }
 
-    async fn run_script(&self, run: &Arc<Run>) -> Result<Report, Failure> {
+    async fn run_script(&self, run: &Arc<Run>, user: Option<access::Principal>) -> Result<Report, Failure> {
         let whole = |error| Failure { file: None, number: None, statement: None, error };
         let request = &run.request;
         let files: Vec<ScriptFile> =
@@ -58,6 +58,9 @@ impl Runs {
         let asked = SessionOptions {
             catalog: request.catalog.clone(),
             variables: request.variables.iter().cloned().map(variable).collect(),
+            until_users: user.is_none(),
+            principal: user,
+            session_name: Some(run.id.clone()),
             ..SessionOptions::default()
         };
         let session = Arc::new(self.coordinator.open_session_on(&cluster, asked).await.map_err(whole)?);

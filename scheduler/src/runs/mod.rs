@@ -1,5 +1,6 @@
 //! Runs of scripts: accepted, carried out on the cluster, followed, cancelled, resumed, and remembered over restarts.
 
+mod caller;
 mod event_log;
 mod execute;
 mod follow;
@@ -7,12 +8,14 @@ mod messages;
 mod observer;
 mod record;
 mod run;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use orrery_engine::access;
 use orrery_proto::v1::{RunState, SubmitScriptRequest};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -23,11 +26,15 @@ use crate::coordinator::Coordinator;
 use crate::settings::Settings;
 use crate::{Error, Result};
 
+pub(crate) use caller::Caller;
 pub(crate) use follow::follow;
 pub(crate) use run::Run;
 
 /// Runs that are kept with their events; older ones are in the system tables only.
 const RUNS_KEPT: usize = 1000;
+
+/// Runs of one user that may run or wait at the same time.
+const UNFINISHED_PER_USER: usize = 500;
 
 /// Why a run cannot be begun.
 #[derive(Debug)]
@@ -36,6 +43,8 @@ pub(crate) enum Refusal {
     Invalid(String),
     /// No such run.
     NotFound(String),
+    /// There are too many already.
+    Full(String),
     /// The server is going down.
     Closing,
     /// The journal cannot be written.
@@ -89,8 +98,8 @@ impl Runs {
         }))
     }
 
-    /// Begins a run, or finds the one that was begun under the same id.
-    pub fn submit(self: &Arc<Self>, mut request: SubmitScriptRequest) -> Result<Arc<Run>, Refusal> {
+    /// Begins a run of a caller's, or finds the one that he began under the same id.
+    pub fn submit(self: &Arc<Self>, mut request: SubmitScriptRequest, caller: &Caller) -> Result<Arc<Run>, Refusal> {
         if self.closing.is_cancelled() {
             return Err(Refusal::Closing);
         }
@@ -98,31 +107,47 @@ impl Runs {
             id if id.is_empty() => new_id(),
             id => checked_id(id)?,
         };
-        if let Some(run) = self.find(&id) {
-            return Ok(run);
+        let known = self.known.lock().get(&id).cloned();
+        if let Some(run) = known {
+            let taken = || Refusal::Invalid(format!("there is a run '{id}' of another user; choose another id"));
+            return if caller.may_see(&run) { Ok(run) } else { Err(taken()) };
         }
-        let root_id = self.resume(&mut request)?.unwrap_or_else(|| id.clone());
+        let root_id = self.resume(&mut request, caller)?.unwrap_or_else(|| id.clone());
+        request.user_name.clone_from(&caller.name);
+        secrets::refuse(&request)?;
+        let unfinished = self.known.lock().values().filter(|run| !run.is_over() && run.user_name() == caller.name).count();
+        if unfinished >= UNFINISHED_PER_USER {
+            return Err(Refusal::Full(format!(
+                "{} has {unfinished} runs that run or wait; more are taken when some of them are over",
+                caller.name
+            )));
+        }
         if request.catalog.is_empty() {
             request.catalog = "dev".to_string();
         }
         let run = Run::create(&self.folder, id.clone(), root_id, request);
         let run = Arc::new(run.map_err(|error| Refusal::Journal(error.to_string()))?);
         self.known.lock().insert(id, Arc::clone(&run));
-        let (runs, task) = (Arc::clone(self), Arc::clone(&run));
+        let (runs, task, user) = (Arc::clone(self), Arc::clone(&run), caller.user.clone());
         self.tasks.spawn(async move {
             // The semaphore is never closed.
             let _slot = Arc::clone(&runs.slots).acquire_owned().await;
-            runs.carry_out(&task).await;
+            runs.carry_out(&task, user).await;
         });
         Ok(run)
     }
 
     /// Fills a request to resume with what the earlier run was asked. Returns the name under which that one committed its writes.
-    fn resume(&self, request: &mut SubmitScriptRequest) -> Result<Option<String>, Refusal> {
+    fn resume(&self, request: &mut SubmitScriptRequest, caller: &Caller) -> Result<Option<String>, Refusal> {
         if request.resume_run_id.is_empty() {
             return Ok(None);
         }
-        let earlier = self.find(&request.resume_run_id).ok_or_else(|| Refusal::NotFound(request.resume_run_id.clone()))?;
+        let earlier = self.find(&request.resume_run_id, caller).ok_or_else(|| Refusal::NotFound(request.resume_run_id.clone()))?;
+        // Its text would run with the rights of whoever resumes it.
+        if earlier.user_name() != caller.name && earlier.user_name() != access::LOCAL {
+            let problem = format!("run {} is of {}, who alone can resume it", earlier.id, earlier.user_name());
+            return Err(Refusal::Invalid(problem));
+        }
         if !earlier.is_over() {
             return Err(Refusal::Invalid(format!("run {} is still running; attach to it instead", earlier.id)));
         }
@@ -141,13 +166,14 @@ impl Runs {
         Ok(Some(earlier.root_id.clone()))
     }
 
-    /// A run by its id, or by a beginning of it that no other has.
-    pub fn find(&self, id: &str) -> Option<Arc<Run>> {
+    /// A run by its id, or by a beginning of it that no other has; runs that the caller may not see do not exist for him.
+    pub fn find(&self, id: &str, caller: &Caller) -> Option<Arc<Run>> {
         let known = self.known.lock();
         if let Some(run) = known.get(id) {
-            return Some(Arc::clone(run));
+            return caller.may_see(run).then(|| Arc::clone(run));
         }
-        let mut like = known.range(id.to_string()..).take_while(|(known, _)| known.starts_with(id));
+        let like = known.range(id.to_string()..).take_while(|(known, _)| known.starts_with(id));
+        let mut like = like.filter(|(_, run)| caller.may_see(run));
         match (like.next(), like.next()) {
             (Some((_, run)), None) if !id.is_empty() => Some(Arc::clone(run)),
             _ => None,

@@ -95,6 +95,7 @@ fn run_row(run: &RunMessage) -> orrery_engine::Result<RecordBatch> {
     dry_run.append_value(run.dry_run);
     batch(vec![
         ("run_id", text([Some(run.run_id.clone())])),
+        ("user_name", text([Some(run.user_name.clone())])),
         ("state", text([Some(run.state().word().to_string())])),
         ("catalog", text([Some(run.catalog.clone())])),
         ("files", Arc::new(files.finish())),
@@ -115,6 +116,7 @@ fn statement_rows(run: &RunMessage) -> orrery_engine::Result<RecordBatch> {
     let finished = |statement: &Statement| statement.finished.clone().unwrap_or_default();
     batch(vec![
         ("run_id", text(all.iter().map(|_| Some(run.run_id.clone())))),
+        ("user_name", text(all.iter().map(|_| Some(run.user_name.clone())))),
         ("number", places(all.iter().map(|statement| statement.number))),
         ("file", of(|statement| statement.file.clone())),
         ("line", places(all.iter().map(|statement| statement.line))),
@@ -137,6 +139,7 @@ fn share_rows(run: &RunMessage) -> orrery_engine::Result<RecordBatch> {
     let count = |value: fn(&ExecutorShare) -> u64| numbers(all.iter().map(|(_, share)| Some(value(share))));
     batch(vec![
         ("run_id", text(all.iter().map(|_| Some(run.run_id.clone())))),
+        ("user_name", text(all.iter().map(|_| Some(run.user_name.clone())))),
         ("number", places(all.iter().map(|(number, _)| *number))),
         ("executor_id", text(all.iter().map(|(_, share)| Some(share.executor_id.clone())))),
         ("tasks", places(all.iter().map(|(_, share)| share.tasks))),

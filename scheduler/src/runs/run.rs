@@ -49,7 +49,8 @@ impl Run {
     /// A new run in a folder of its own.
     pub fn create(parent: &Path, id: String, root_id: String, request: SubmitScriptRequest) -> io::Result<Self> {
         let folder = parent.join(&id);
-        std::fs::create_dir_all(&folder)?;
+        // Not where another run of that id is, should both have been submitted at the same time.
+        std::fs::create_dir(&folder)?;
         // The root is kept beside the request in the field that names the run that is gone on with.
         let kept = SubmitScriptRequest { run_id: root_id.clone(), ..request.clone() };
         write_synced(&folder.join(REQUEST), &kept.encode_to_vec())?;
@@ -64,6 +65,7 @@ impl Run {
             started_ms: now_ms(),
             dry_run: request.dry_run,
             resumed_run_id: request.resume_run_id.clone(),
+            user_name: request.user_name.clone(),
             ..RunMessage::default()
         };
         Ok(Self::new(id, root_id, request, folder, log, seen))
@@ -81,6 +83,7 @@ impl Run {
             catalog: kept.catalog.clone(),
             dry_run: kept.dry_run,
             resumed_run_id: kept.resume_run_id.clone(),
+            user_name: kept.user_name.clone(),
             ..RunMessage::default()
         };
         let mut reader = EventReader::open(&folder.join(EVENTS))?;
@@ -142,6 +145,11 @@ impl Run {
         }
     }
 
+    /// With whose rights it runs.
+    pub fn user_name(&self) -> &str {
+        &self.request.user_name
+    }
+
     /// Bytes of events so far.
     pub fn bytes(&self) -> u64 {
         self.log.lock().bytes
@@ -175,10 +183,11 @@ impl Run {
 
     /// The session that carries it out, so that it can be cancelled.
     pub fn set_session(&self, session: Arc<Session>) {
+        *self.session.lock() = Some(Arc::clone(&session));
+        // Looked at afterwards, so that whoever cancels finds the session or is found here.
         if self.is_cancelled() {
             session.cancel();
         }
-        *self.session.lock() = Some(session);
     }
 
     /// Stops it; returns false if it is over.

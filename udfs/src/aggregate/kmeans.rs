@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Documentation, Exp
 use orrery_models::error::Cause;
 use orrery_models::kmeans::KMeansModel;
 use orrery_models::type_names::sql_type_name;
-use orrery_models::{InputColumn, ModelError, OptionValue, Options, Unobserved, model_type, train_in_memory};
+use orrery_models::{InputColumn, ModelError, Observer, OptionValue, Options, model_type, train_in_memory};
 
 use super::STATISTICS;
 use super::grouped_state::{Grouped, GroupedState, refuse_distinct, refuse_modifiers};
@@ -250,7 +250,7 @@ impl Clusters {
             let trainer = model_type(NAME)?.trainer(&Options(options.into_iter().collect()), &columns, None)?;
             let mut collector = trainer.collector();
             collector.push(&batch)?;
-            let trained = train_in_memory(trainer.as_ref(), vec![collector], &Unobserved)?;
+            let trained = train_in_memory(trainer.as_ref(), vec![collector], &OnlyResults)?;
             let model = KMeansModel::read(&trained.file)?;
             let measure = |name: &str| trained.metrics.get(name).copied();
             Ok(Found {
@@ -266,6 +266,15 @@ impl Clusters {
             })
         };
         train().map_err(of_group)
+    }
+}
+
+/// Nobody watches, and nobody reads what the result does not hold.
+struct OnlyResults;
+
+impl Observer for OnlyResults {
+    fn reads_statistics(&self) -> bool {
+        false
     }
 }
 
@@ -362,7 +371,8 @@ impl GroupedState for Clusters {
         Ok(vec![Arc::new(lists(Arc::new(numbers), &starts)?), Arc::new(widths)])
     }
 
+    /// At its end a group's vectors are there a second time, taken out, and a third time, prepared for training.
     fn allocated_bytes(&self) -> usize {
-        self.vectors.allocated_bytes()
+        3 * self.vectors.allocated_bytes()
     }
 }

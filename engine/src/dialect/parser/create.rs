@@ -27,7 +27,13 @@ impl StatementParser<'_> {
         if !temporary && self.word("MODEL") {
             return self.create_model(or_replace);
         }
+        if !temporary && self.peek_word("FUNCTION") {
+            return self.create_function(or_replace);
+        }
         if !or_replace && !temporary {
+            if let Some(access) = self.create_access()? {
+                return Ok(Statement::Access(Box::new(access)));
+            }
             if self.word("CATALOG") {
                 return self.create_namespace(1).map(Statement::CreateCatalog);
             }
@@ -37,7 +43,7 @@ impl StatementParser<'_> {
         }
         let what = self.sql.peek_token();
         Err(Error::unsupported(format!("CREATE {}", what.token), start)
-            .hint("CREATE is followed by CATALOG, SCHEMA, [OR REPLACE] TABLE, [OR REPLACE] MODEL or [TEMP] VIEW"))
+            .hint("CREATE is followed by CATALOG, SCHEMA, [OR REPLACE] TABLE, [OR REPLACE] MODEL, [TEMP] VIEW, [OR REPLACE] FUNCTION, USER, ROLE or TOKEN"))
     }
 
     pub(super) fn create_namespace(&mut self, parts_max: usize) -> Result<CreateNamespace> {
@@ -185,6 +191,9 @@ impl StatementParser<'_> {
         if self.word("MODEL") {
             return self.drop_model();
         }
+        if let Some(access) = self.drop_access()? {
+            return Ok(Statement::Access(Box::new(access)));
+        }
         let catalog = self.word("CATALOG");
         if catalog || self.word("SCHEMA") || self.word("DATABASE") {
             let if_exists = self.if_exists()?;
@@ -195,7 +204,8 @@ impl StatementParser<'_> {
             return Ok(if catalog { Statement::DropCatalog(drop) } else { Statement::DropSchema(drop) });
         }
         let what = self.sql.peek_token();
-        Err(Error::unsupported(format!("DROP {}", what.token), start).hint("DROP is followed by TABLE, VIEW, MODEL, SCHEMA or CATALOG"))
+        Err(Error::unsupported(format!("DROP {}", what.token), start)
+            .hint("DROP is followed by TABLE, VIEW, MODEL, SCHEMA, CATALOG, FUNCTION, USER, ROLE or TOKEN"))
     }
 
     pub(super) fn drop_relation(&mut self) -> Result<DropRelation> {

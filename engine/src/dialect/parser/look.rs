@@ -64,8 +64,11 @@ impl StatementParser<'_> {
             }
             "VARIABLES" => Show::Variables,
             other => {
+                if let Some(access) = self.show_access(other)? {
+                    return Ok(Statement::Access(Box::new(access)));
+                }
                 return Err(Error::unsupported(format!("SHOW {other}"), start).hint(
-                    "SHOW is followed by CATALOGS, SCHEMAS, TABLES, VIEWS, COLUMNS, CREATE TABLE, TBLPROPERTIES, FUNCTIONS, MODELS, MODEL VERSIONS or VARIABLES",
+                    "SHOW is followed by CATALOGS, SCHEMAS, TABLES, VIEWS, COLUMNS, CREATE TABLE, TBLPROPERTIES, FUNCTIONS, MODELS, MODEL VERSIONS, VARIABLES, USERS, ROLES, TOKENS or GRANTS",
                 ));
             }
         };

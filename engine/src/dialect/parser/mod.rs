@@ -1,6 +1,7 @@
 //! Tokens of one statement → [`Statement`]. Lakehouse statements are parsed here, clause by clause, so that a clause we do not carry out
 //! is refused where it stands; queries and expressions are sqlparser's.
 
+mod access;
 mod create;
 mod look;
 mod models;
@@ -18,9 +19,10 @@ use super::hints::Hints;
 use super::name_expressions::name_expressions;
 use super::render::render;
 use super::row_ids::write_row_ids;
+use super::secrets;
 use super::sql_dialect::OrreryDialect;
 use super::statement::*;
-use super::{ml_calls, model_names, window_calls, window_tables};
+use super::{depth, ml_calls, model_names, parameters, window_calls, window_tables};
 use crate::{Error, Position, Result};
 
 /// How deep expressions and subqueries may nest before the parser refuses them.
@@ -31,16 +33,19 @@ const RECURSION_LIMIT: usize = 128;
 /// # Errors
 /// What does not parse, and what parses but is not supported, with its place.
 pub fn parse(tokens: &[TokenWithSpan]) -> Result<Statement> {
+    depth::check(tokens)?;
     let hints = Hints::read(tokens)?;
+    let mut numbered = tokens.to_vec();
+    parameters::number(&mut numbered)?;
+    let tokens = numbered.as_slice();
     let dialect = OrreryDialect;
     let mut parser = StatementParser {
         sql: Parser::new(&dialect).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens.to_vec()),
         tokens,
         hints,
     };
-    let statement = parser.statement()?;
-    parser.end()?;
-    Ok(statement)
+    let statement = parser.statement().and_then(|statement| parser.end().map(|()| statement));
+    statement.map_err(|error| Error { message: secrets::without_secrets(error.message, tokens), ..error })
 }
 
 struct StatementParser<'a> {
@@ -76,6 +81,8 @@ impl StatementParser<'_> {
             "VACUUM" => self.vacuum(),
             "ALTER" => self.alter(),
             "EXPORT" => self.export(),
+            "GRANT" => self.grant(),
+            "REVOKE" => self.revoke(),
             _ => self.refuse(&first),
         }
     }
@@ -86,7 +93,7 @@ impl StatementParser<'_> {
         match self.sql.parse_statement() {
             Ok(_) => Err(Error::unsupported(format!("the statement {}", self.leading_words()), position)),
             Err(_) => Err(Error::sql(format!("'{}' does not begin a statement that Orrery knows", first.token)).at(position).hint(
-                "statements begin with SELECT, WITH, CREATE, ALTER, INSERT, DROP, SET, USE, SHOW, DESCRIBE, EXPLAIN, CACHE, SUMMARIZE, ASSERT, COPY, EXPORT or VACUUM",
+                "statements begin with SELECT, WITH, CREATE, ALTER, INSERT, DROP, SET, USE, SHOW, DESCRIBE, EXPLAIN, CACHE, SUMMARIZE, ASSERT, COPY, EXPORT, VACUUM, GRANT or REVOKE",
             )),
         }
     }

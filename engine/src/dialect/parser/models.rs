@@ -79,7 +79,7 @@ impl StatementParser<'_> {
     }
 
     /// What was written from a token on, up to where the parser stands.
-    fn text_from(&self, start: usize) -> String {
+    pub(super) fn text_from(&self, start: usize) -> String {
         let end = self.sql.index().min(self.tokens.len());
         render(self.tokens.get(start..end).unwrap_or_default()).trim().to_string()
     }
@@ -88,16 +88,24 @@ impl StatementParser<'_> {
         parse_model_name(&mut self.sql).map_err(|e| self.syntax(e))
     }
 
-    /// Behind `ALTER`, which knows models only.
+    /// `ALTER`: models, and what the parser of rights knows.
     pub(super) fn alter(&mut self) -> Result<Statement> {
         let start = self.position();
         self.words(&["ALTER"])?;
+        if let Some(access) = self.alter_access()? {
+            return Ok(Statement::Access(Box::new(access)));
+        }
         if !self.word("MODEL") {
             let what = self.sql.peek_token();
-            return Err(Error::unsupported(format!("ALTER {}", what.token), start).hint("ALTER is followed by MODEL"));
+            return Err(Error::unsupported(format!("ALTER {}", what.token), start)
+                .hint("ALTER is followed by MODEL, TABLE, VIEW, SCHEMA, CATALOG, FUNCTION, LOCATION, SERVER or USER"));
         }
         let if_exists = self.if_exists()?;
         let name = self.name()?;
+        if self.peek_word("OWNER") {
+            let object = ObjectRef { kind: crate::access::Kind::Model, name, location: None, is_view: false };
+            return Ok(Statement::Access(Box::new(self.owner(object)?)));
+        }
         let change = if self.word("SET") {
             if self.word("ALIAS") {
                 let (alias, position) = self.alias()?;
@@ -391,7 +399,7 @@ mod tests {
             ("ALTER MODEL m SET ALIAS \"3\" = VERSION 1".to_string(), "numbers are versions", (1, 25)),
             ("ALTER MODEL m SET ALIAS latest = VERSION 1".to_string(), "newest version", (1, 25)),
             ("ALTER MODEL m SET ALIAS a = 1".to_string(), "expected VERSION", (1, 29)),
-            ("ALTER TABLE t ADD COLUMN c INT".to_string(), "ALTER TABLE is not supported", (1, 1)),
+            ("ALTER TABLE t ADD COLUMN c INT".to_string(), "ALTER TABLE … ADD is not supported", (1, 15)),
             ("DROP MODEL m@prod".to_string(), "found the alias 'prod'", (1, 12)),
             ("EXPORT TABLE t".to_string(), "EXPORT TABLE is not supported", (1, 1)),
         ] {

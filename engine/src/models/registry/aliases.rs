@@ -6,10 +6,11 @@ use orrery_lakehouse::TableName;
 
 use super::Registry;
 use super::resolve::missing_alias;
-use super::stored_table::Change;
-use super::tables::{AliasRow, alias_rows, to_batch};
+use super::tables::{AliasRow, alias_rows};
 use crate::Result;
 use crate::models::Selector;
+use crate::stored_table::Change;
+use crate::stored_table::columns::to_batch;
 
 impl Registry {
     /// Makes an alias stand for a version from now on; returns the version it stood for.

@@ -7,9 +7,10 @@ use arrow::compute::filter_record_batch;
 use orrery_lakehouse::TableName;
 
 use super::Registry;
-use super::stored_table::{Change, Rows};
-use super::tables::{VersionEntry, model_rows, to_batch, version_entries};
+use super::tables::{VersionEntry, model_rows, version_entries};
 use crate::models::Selector;
+use crate::stored_table::columns::to_batch;
+use crate::stored_table::{Change, Rows};
 use crate::{Error, Result};
 
 impl Registry {

@@ -16,7 +16,6 @@ mod aliases;
 mod drop;
 mod register;
 mod resolve;
-mod stored_table;
 mod tables;
 
 #[cfg(test)]
@@ -32,9 +31,10 @@ use orrery_models::Model;
 pub(crate) use self::register::already_exists;
 pub use self::register::{IfExists, NewVersion, Registered};
 pub(crate) use self::resolve::missing_alias;
-use self::stored_table::{Place, StoredTable};
 pub use self::tables::{AliasRow, ModelRow, RunRow, RunStatus};
 use super::{ModelRecord, ModelReference, cache};
+use crate::stored_table::columns::to_batch;
+use crate::stored_table::{Place, StoredTable};
 use crate::{Blame, Error, Result};
 
 /// The registry of a warehouse; see the module documentation.
@@ -179,7 +179,7 @@ impl Registry {
     /// # Errors
     /// The table cannot be written.
     pub async fn note_run(&self, run: RunRow) -> Result<()> {
-        let rows = tables::to_batch(self.runs.schema(), &[run])?;
+        let rows = to_batch(self.runs.schema(), &[run])?;
         self.runs.append(self.place(), &rows).await
     }
 

@@ -7,9 +7,10 @@ use chrono::{Duration, Utc};
 use orrery_lakehouse::TableName;
 use orrery_models::model_file::checksum;
 
-use super::stored_table::{ATTEMPTS, Change, pause};
-use super::tables::{ModelRow, model_rows, to_batch, version_entries, version_row};
+use super::tables::{ModelRow, model_rows, version_entries, version_row};
 use super::{ModelRecord, Registry, RunRow};
+use crate::stored_table::columns::to_batch;
+use crate::stored_table::{ATTEMPTS, Change, pause};
 use crate::{Error, Result};
 
 /// Hours after which a file without a version is nobody's.

@@ -3,32 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
-use arrow::json::ReaderBuilder;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Fields, Schema};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::stored_table::StoredTable;
 use crate::models::ModelRecord;
 use crate::session::sql_type_name;
+use crate::stored_table::StoredTable;
+use crate::stored_table::columns::{Columns, moment, number, text, whole};
 use crate::{Blame, Error, Result};
 
-fn text(name: &str) -> Field {
-    Field::new(name, DataType::Utf8, true)
-}
-
-fn whole(name: &str) -> Field {
-    Field::new(name, DataType::Int64, true)
-}
-
-fn number(name: &str) -> Field {
-    Field::new(name, DataType::Float64, true)
-}
-
-fn moment(name: &str) -> Field {
-    Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true)
-}
+/// Schema of these tables in catalog `system`, and what it is for.
+const PLACE: (&str, &str) = ("ml", "Models");
 
 fn map(name: &str, value: DataType) -> Field {
     let entries = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", value, true)]);
@@ -50,7 +37,7 @@ pub(super) fn models() -> StoredTable {
         moment("created_at"),
         moment("changed_at"),
     ];
-    StoredTable::new("models", "Models, one row each", Arc::new(Schema::new(fields)))
+    StoredTable::new(PLACE, "models", "Models, one row each", Arc::new(Schema::new(fields)))
 }
 
 pub(super) fn model_versions() -> StoredTable {
@@ -76,7 +63,7 @@ pub(super) fn model_versions() -> StoredTable {
         text("engine_version"),
         text("record"),
     ];
-    StoredTable::new("model_versions", "Versions of models; a version exists when its row does", Arc::new(Schema::new(fields)))
+    StoredTable::new(PLACE, "model_versions", "Versions of models; a version exists when its row does", Arc::new(Schema::new(fields)))
 }
 
 pub(super) fn runs() -> StoredTable {
@@ -96,19 +83,12 @@ pub(super) fn runs() -> StoredTable {
         moment("finished_at"),
         text("engine_version"),
     ];
-    StoredTable::new("runs", "Attempts to train models", Arc::new(Schema::new(fields)))
+    StoredTable::new(PLACE, "runs", "Attempts to train models", Arc::new(Schema::new(fields)))
 }
 
 pub(super) fn aliases() -> StoredTable {
     let fields = vec![text("model"), text("alias"), whole("version"), moment("changed_at")];
-    StoredTable::new("aliases", "Names for versions of models", Arc::new(Schema::new(fields)))
-}
-
-/// Rows of serde's as a batch.
-pub(super) fn to_batch<T: Serialize>(schema: &SchemaRef, rows: &[T]) -> Result<RecordBatch> {
-    let mut decoder = ReaderBuilder::new(Arc::clone(schema)).build_decoder()?;
-    decoder.serialize(rows)?;
-    Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(schema))))
+    StoredTable::new(PLACE, "aliases", "Names for versions of models", Arc::new(Schema::new(fields)))
 }
 
 /// What is known of a model as a whole.
@@ -218,39 +198,6 @@ pub(super) fn version_row(record: &ModelRecord) -> Result<Value> {
         "engine_version": record.engine_version,
         "record": text,
     }))
-}
-
-/// Columns of a batch by name; the schemas above say which there are.
-struct Columns<'a>(&'a RecordBatch);
-
-impl Columns<'_> {
-    fn text(&self, name: &str, row: usize) -> Option<&str> {
-        let column = self.0.column_by_name(name)?.as_string_opt::<i32>()?;
-        (!column.is_null(row)).then(|| column.value(row))
-    }
-
-    fn whole(&self, name: &str, row: usize) -> Option<i64> {
-        let column = self.0.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
-        (!column.is_null(row)).then(|| column.value(row))
-    }
-
-    fn moment(&self, name: &str, row: usize) -> Option<i64> {
-        let column = self.0.column_by_name(name)?.as_primitive_opt::<TimestampMicrosecondType>()?;
-        (!column.is_null(row)).then(|| column.value(row))
-    }
-
-    fn version(&self, name: &str, row: usize) -> u64 {
-        self.whole(name, row).and_then(|v| u64::try_from(v).ok()).unwrap_or(0)
-    }
-
-    fn texts(&self, name: &str, row: usize) -> BTreeMap<String, String> {
-        let column = self.0.column_by_name(name).and_then(|column| column.as_map_opt()).filter(|column| !column.is_null(row));
-        let Some(entries) = column.map(|column| column.value(row)) else { return BTreeMap::new() };
-        let (Some(keys), Some(values)) = (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_string_opt::<i32>()) else {
-            return BTreeMap::new();
-        };
-        keys.iter().zip(values).filter_map(|(key, value)| Some((key?.to_string(), value?.to_string()))).collect()
-    }
 }
 
 /// The rows of `models`, by name.

@@ -1,4 +1,4 @@
-//! Physical plans with the operators that hold the places of hints.
+//! Physical plans with the operators that hold the places of hints and barriers.
 
 use std::sync::Arc;
 
@@ -15,8 +15,10 @@ use super::HintNode;
 use super::apply_partition_hints::PartitionsExec;
 use super::hinted_relation::HintedRelationExec;
 use crate::dialect::hints::HintKind;
+use crate::operators::barrier::BarrierExec;
+use crate::planner::barrier::Barrier;
 
-/// DataFusion's planner, which also knows the nodes of hints.
+/// DataFusion's planner, which also knows the nodes of hints and barriers.
 #[derive(Debug, Default)]
 pub struct HintedQueryPlanner {}
 
@@ -41,6 +43,9 @@ impl ExtensionPlanner for PlanNodes {
         session: &dyn Session,
         context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if let (Some(_), [input]) = (node.as_any().downcast_ref::<Barrier>(), inputs) {
+            return Ok(Some(Arc::new(BarrierExec::new(Arc::clone(input)))));
+        }
         let (Some(hint), [input]) = (node.as_any().downcast_ref::<HintNode>(), inputs) else { return Ok(None) };
         let input = Arc::clone(input);
         let number = hint.tracked.hint.args.first().and_then(|arg| arg.parse::<usize>().ok());

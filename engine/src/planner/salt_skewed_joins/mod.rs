@@ -11,6 +11,8 @@
 //!         <right>
 //! ```
 //!
+//! A key of one whole number is packed with its salt into one column, `__salted_key`, by which alone is joined: comparing two columns costs more.
+//!
 //! A key is frequent if it has more than half of what a partition has on average, `1 / (2 * partitions)` of the rows of a sample. Samples are taken of the
 //! larger side of shuffled joins that read much, and wherever the hint `SKEW` asks for one; the hinted side is then the salted one. All other keys have the
 //! salt 0 and stay together as they were.

@@ -16,6 +16,7 @@ use arrow::compute::take_record_batch;
 use arrow::util::display::array_value_to_string;
 use datafusion::common::Result;
 use datafusion::datasource::MemTable;
+use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -55,7 +56,8 @@ pub(crate) fn session(rows: &RecordBatch, run: &Run, ours: bool) -> Result<Sessi
         config.options_mut().execution.skip_partial_aggregation_probe_ratio_threshold = 0.0;
     }
     let runtime: Arc<RuntimeEnv> = match run.memory {
-        Some(bytes) => RuntimeEnvBuilder::new().with_memory_limit(bytes, 1.0).build_arc()?,
+        // Shared out fairly, as the engine does: who may spill is never refused for want of what others hold.
+        Some(bytes) => RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(bytes))).build_arc()?,
         None => RuntimeEnvBuilder::new().build_arc()?,
     };
     let mut builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features();

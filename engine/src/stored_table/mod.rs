@@ -1,4 +1,7 @@
-//! A small Delta table that the registry keeps: read whole, cached by version, changed in commits that only land on the version they were worked out from.
+//! A small Delta table in which the program keeps what it knows (models, rights): read whole, cached by version, changed in commits that only land on the
+//! version they were worked out from.
+
+pub(crate) mod columns;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,17 +21,15 @@ use parking_lot::Mutex;
 use crate::session::SYSTEM;
 use crate::{Blame, Error, Result};
 
-/// Schema of these tables in catalog `system`.
-pub(super) const SCHEMA: &str = "ml";
 /// Files from which on a commit writes the whole table anew.
 const FILES_MAX: u64 = 32;
 /// Times that a change is tried while others change the same table.
-pub(super) const ATTEMPTS: u32 = 200;
+pub(crate) const ATTEMPTS: u32 = 200;
 const RETRY_MS_MAX: u64 = 400;
 
 /// All rows of a version of the table.
 #[derive(Debug, Clone)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     /// `None` while the table does not exist.
     version: Option<u64>,
     files: u64,
@@ -36,8 +37,15 @@ pub(super) struct Rows {
     pub batch: RecordBatch,
 }
 
+impl Rows {
+    /// Whether these are the rows of the same version of the same table.
+    pub(crate) fn are(&self, other: &Self) -> bool {
+        self.version == other.version
+    }
+}
+
 /// What a commit does.
-pub(super) enum Change {
+pub(crate) enum Change {
     /// Adds rows.
     Append(RecordBatch),
     /// Puts other rows in the place of all.
@@ -45,8 +53,10 @@ pub(super) enum Change {
 }
 
 /// See the module documentation.
-pub(super) struct StoredTable {
+pub(crate) struct StoredTable {
     name: TableName,
+    /// What its schema is for.
+    purpose: &'static str,
     comment: &'static str,
     schema: SchemaRef,
     cached: Mutex<Option<Arc<Rows>>>,
@@ -55,12 +65,13 @@ pub(super) struct StoredTable {
 }
 
 impl StoredTable {
-    pub(super) fn new(table: &str, comment: &'static str, schema: SchemaRef) -> Self {
-        let name = TableName::new(SYSTEM, SCHEMA, table);
-        Self { name, comment, schema, cached: Mutex::new(None), turn: tokio::sync::Mutex::new(()) }
+    /// `system.<place.0>.<table>`; `place.1` says what that schema is for.
+    pub(crate) fn new(place: (&str, &'static str), table: &str, comment: &'static str, schema: SchemaRef) -> Self {
+        let name = TableName::new(SYSTEM, place.0, table);
+        Self { name, purpose: place.1, comment, schema, cached: Mutex::new(None), turn: tokio::sync::Mutex::new(()) }
     }
 
-    pub(super) fn schema(&self) -> &SchemaRef {
+    pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
@@ -69,7 +80,7 @@ impl StoredTable {
     }
 
     /// Waits until no other change of this process is on its way.
-    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.turn.lock().await
     }
 
@@ -77,7 +88,7 @@ impl StoredTable {
     ///
     /// # Errors
     /// The table is damaged, has other columns, or cannot be read.
-    pub(super) async fn read(&self, on: &Place) -> Result<Arc<Rows>> {
+    pub(crate) async fn read(&self, on: &Place) -> Result<Arc<Rows>> {
         let Some(table) = self.table(on).await? else {
             return Ok(Arc::new(Rows { version: None, files: 0, batch: RecordBatch::new_empty(Arc::clone(&self.schema)) }));
         };
@@ -97,7 +108,7 @@ impl StoredTable {
         match on.warehouse.relation(&self.name).await? {
             Some(Relation::Table(table)) => Ok(Some(table)),
             Some(Relation::View(_)) => {
-                Err(Error::new(Blame::Storage, format!("{} is a view, where the registry of models keeps a table", self.name)))
+                Err(Error::new(Blame::Storage, format!("{} is a view, where the program keeps a table of its own", self.name)))
             }
             None => Ok(None),
         }
@@ -128,7 +139,7 @@ impl StoredTable {
     ///
     /// # Errors
     /// The table cannot be written.
-    pub(super) async fn commit(&self, on: &Place, base: &Rows, change: Change) -> Result<bool> {
+    pub(crate) async fn commit(&self, on: &Place, base: &Rows, change: Change) -> Result<bool> {
         let (added, all) = match change {
             Change::Append(rows) if base.files < FILES_MAX && base.version.is_some() => {
                 (Some(rows.clone()), concat_batches(&self.schema, [&base.batch, &rows])?)
@@ -157,7 +168,7 @@ impl StoredTable {
     ///
     /// # Errors
     /// What working it out says, or the table cannot be written.
-    pub(super) async fn change(&self, on: &Place, mut work_out: impl FnMut(&Rows) -> Result<Option<Change>>) -> Result<()> {
+    pub(crate) async fn change(&self, on: &Place, mut work_out: impl FnMut(&Rows) -> Result<Option<Change>>) -> Result<()> {
         let _turn = self.turn().await;
         for attempt in 1..=ATTEMPTS {
             let base = self.read(on).await?;
@@ -174,7 +185,7 @@ impl StoredTable {
     ///
     /// # Errors
     /// The table cannot be written.
-    pub(super) async fn append(&self, on: &Place, rows: &RecordBatch) -> Result<()> {
+    pub(crate) async fn append(&self, on: &Place, rows: &RecordBatch) -> Result<()> {
         let _turn = self.turn().await;
         for attempt in 1..=ATTEMPTS {
             let existing = self.table(on).await?;
@@ -198,13 +209,13 @@ impl StoredTable {
     }
 
     /// Nobody got out of the way.
-    pub(super) fn too_busy(&self) -> Error {
+    pub(crate) fn too_busy(&self) -> Error {
         Error::new(Blame::Storage, format!("others kept changing {} at the same time", self.name)).hint("run the statement again")
     }
 
     async fn write(&self, on: &Place, mode: WriteMode, base: Option<u64>, rows: RecordBatch) -> Result<WriteOutcome, Lost> {
         if mode == WriteMode::Create {
-            on.warehouse.create_schema(SYSTEM, SCHEMA, true, Some("Models")).await?;
+            on.warehouse.create_schema(SYSTEM, &self.name.schema, true, Some(self.purpose)).await?;
         }
         let mut request = WriteRequest::new(self.name.clone(), mode, rows.schema());
         request.comment = Some(self.comment.to_string());
@@ -248,14 +259,14 @@ impl From<LakehouseError> for Lost {
 }
 
 /// Waits a while that differs from one waiter to the next.
-pub(super) async fn pause(attempt: u32) {
+pub(crate) async fn pause(attempt: u32) {
     let longest = RETRY_MS_MAX.min(4 * u64::from(attempt));
     let random = u64::try_from(uuid::Uuid::new_v4().as_u128() & 0xffff).unwrap_or(0);
     tokio::time::sleep(Duration::from_millis(1 + longest * random / 0xffff)).await;
 }
 
 /// Where the tables lie, and what reads and writes them.
-pub(super) struct Place {
+pub(crate) struct Place {
     pub warehouse: Warehouse,
     pub context: SessionContext,
 }

@@ -90,6 +90,8 @@ pub struct Tracker {
     reports: Mutex<Vec<Report>>,
     is_analyzed: AtomicBool,
     is_concealed: AtomicBool,
+    /// Asked for by [`Tracker::cancel`], maybe before the statement has begun.
+    is_cancelled: AtomicBool,
     cancellation: Mutex<CancellationToken>,
 }
 
@@ -102,14 +104,15 @@ impl Tracker {
     }
 
     pub(crate) fn stop_with(&self, token: CancellationToken) {
-        let before = std::mem::replace(&mut *self.cancellation.lock(), token.clone());
-        if before.is_cancelled() {
+        *self.cancellation.lock() = token.clone();
+        if self.is_cancelled.load(Ordering::SeqCst) {
             token.cancel();
         }
     }
 
     /// Stops the statement, before it has begun or while it runs; others of its session go on.
     pub fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::SeqCst);
         self.cancellation.lock().cancel();
     }
 

@@ -35,6 +35,9 @@ use crate::sessions::{Caller, Sessions};
 use crate::status::{malformed, refused};
 use crate::wire;
 
+/// Longest request that its answer repeats.
+const DESCRIPTOR_BYTES_MAX: usize = 64 << 10;
+
 type Answers<T> = BoxStream<'static, Result<T, Status>>;
 
 /// The service; see the module documentation.
@@ -204,7 +207,8 @@ fn metadata_info(command: &Command, descriptor: FlightDescriptor) -> Result<Flig
 fn info(descriptor: FlightDescriptor, schema: &Schema, ticket: Any, records: Option<i64>) -> Result<FlightInfo, Status> {
     Ok(FlightInfo {
         schema: wire::schema_bytes(schema)?,
-        flight_descriptor: Some(descriptor),
+        // A long text need not travel back, all the less since clients take answers of a few megabytes only.
+        flight_descriptor: Some(descriptor).filter(|descriptor| descriptor.cmd.len() <= DESCRIPTOR_BYTES_MAX),
         endpoint: vec![FlightEndpoint::new().with_ticket(Ticket::new(ticket.encode_to_vec()))],
         total_records: records.unwrap_or(-1),
         total_bytes: -1,

@@ -140,7 +140,7 @@ fn statements_that_are_only_long_are_carried_out() {
         let union = vec!["SELECT 1 AS x"; 200].join(" UNION ALL ");
         assert_eq!(rows(&mut client, &format!("SELECT count(*) FROM ({union})")).await.unwrap(), ["200"]);
         let long = "x".repeat(9 << 20);
-        assert_eq!(rows(&mut client, &format!("SELECT length('{long}')")).await.unwrap(), [(9 << 20).to_string()]);
+        assert_eq!(rows(&mut client, &format!("SELECT length('{long}') AS n")).await.unwrap(), [(9 << 20).to_string()]);
     });
 }
 

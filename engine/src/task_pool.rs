@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
@@ -20,6 +20,8 @@ use crate::Error;
 
 /// How long a thread may go on before others get a turn.
 const TURN_MS: u64 = 100;
+/// How long it takes at most for another thread to wake up.
+const HANDING_OVER: Duration = Duration::from_micros(200);
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -65,8 +67,8 @@ impl TaskPool {
         let is_due = now_ms.saturating_sub(last_ms) >= TURN_MS
             && self.last_turn_ms.compare_exchange(last_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if is_due && Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread) {
-            // Another thread takes over what waits for this one.
-            tokio::task::block_in_place(|| {});
+            // Another thread takes over what waits for this one, if it is given the time to wake up: whoever comes back at once takes all of it back.
+            tokio::task::block_in_place(|| std::thread::sleep(HANDING_OVER));
         }
     }
 }

@@ -119,22 +119,11 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use async_trait::async_trait;
     use clap::Parser;
-    use orrery_engine::session::Session;
 
     use super::*;
-    use crate::sessions::tests::TwoUsers;
-    use crate::{Limits, OpenSession, Principal};
-
-    struct NoEngine;
-
-    #[async_trait]
-    impl OpenSession for NoEngine {
-        async fn open(&self, _: &Principal, _: &str) -> orrery_engine::Result<Session> {
-            Err(orrery_engine::Error::sql("there is no engine in this test"))
-        }
-    }
+    use crate::Limits;
+    use crate::sessions::tests::{NoEngine, TwoUsers};
 
     #[derive(Parser)]
     struct Arguments {

@@ -41,7 +41,7 @@ fn no() -> Refused {
     Refused::Denied("no".to_string())
 }
 
-struct NoEngine;
+pub(crate) struct NoEngine;
 
 #[async_trait]
 impl OpenSession for NoEngine {

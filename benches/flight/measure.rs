@@ -3,6 +3,8 @@
 //!
 //! `flight_bench ROWS RUNS`: rows of the streamed result, and how often each is measured; the median counts.
 
+mod clients;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +12,6 @@ use std::time::Instant;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
-use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo,
     PutResult, SchemaResult, Ticket,
@@ -22,19 +23,17 @@ use orrery_engine::access::{Access, Secret};
 use orrery_engine::session::SessionOptions;
 use orrery_server::{Embedded, Limits, Port, UserSettings, Users, listen, tuned};
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status, Streaming};
 
-type Anything<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
-type Client = FlightSqlServiceClient<Channel>;
+use clients::{Anything, median, read};
+
+/// As in the program that serves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USER: &str = "admin";
 const PASSWORD: &str = "correct horse";
-const CLIENTS: usize = 16;
-const ROUNDS: usize = 200;
-const IDLE_SESSIONS: usize = 500;
 const BATCH_ROWS: i64 = 8192;
-const COLUMNS: [&str; 4] = ["value AS a", "value + 1 AS b", "value * 2 AS c", "value - 7 AS d"];
 
 #[derive(clap::Parser)]
 struct Arguments {
@@ -45,7 +44,11 @@ struct Arguments {
 }
 
 fn main() -> Anything<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure(Arguments::parse()))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(measure(Arguments::parse()))?;
+    // What still writes the audit is not waited for.
+    runtime.shutdown_background();
+    Ok(())
 }
 
 async fn measure(arguments: Arguments) -> Anything<()> {
@@ -62,82 +65,34 @@ async fn measure(arguments: Arguments) -> Anything<()> {
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let bare = listener.local_addr()?;
     let service = FlightServiceServer::new(Bare { rows: arguments.rows });
-    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))));
+    tokio::spawn(
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))),
+    );
 
-    let (p50, p99) = round_trips(address, false).await?;
-    let (bound_p50, bound_p99) = round_trips(address, true).await?;
+    let server = clients::Server { address, login: Some((USER, PASSWORD)) };
+    let plain = server.round_trips(false).await?;
+    let bound = server.round_trips(true).await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..arguments.runs {
         theirs.push(bare_gb_per_s(bare, arguments.rows).await?);
-        ours.push(our_gb_per_s(address, arguments.rows).await?);
+        ours.push(server.streamed_gb_per_s(arguments.rows).await?);
     }
-    let (before, after) = idle_sessions(address).await?;
+    let idle_sessions_mb = server.idle_sessions_mb().await?;
     println!(
-        "{{\"round_trip_ms\": {{\"p50\": {p50:.2}, \"p99\": {p99:.2}}}, \"bound_round_trip_ms\": {{\"p50\": {bound_p50:.2}, \"p99\": {bound_p99:.2}}}, \
-         \"gb_per_s\": {:.2}, \"bare_gb_per_s\": {:.2}, \"idle_sessions_mb\": {:.0}}}",
+        "{{\"round_trip_ms\": {{\"p50\": {:.2}, \"p99\": {:.2}}}, \"bound_round_trip_ms\": {{\"p50\": {:.2}, \"p99\": {:.2}}}, \
+         \"gb_per_s\": {:.2}, \"bare_gb_per_s\": {:.2}, \"idle_sessions_mb\": {idle_sessions_mb:.0}}}",
+        plain.p50_ms,
+        plain.p99_ms,
+        bound.p50_ms,
+        bound.p99_ms,
         median(&mut ours),
         median(&mut theirs),
-        (after - before) / 1e6
     );
     Ok(())
 }
 
-async fn connect(address: SocketAddr) -> Anything<Client> {
-    let channel = Channel::from_shared(format!("http://{address}"))?.tcp_nodelay(true).connect().await?;
-    let mut client = FlightSqlServiceClient::new(channel);
-    client.handshake(USER, PASSWORD).await?;
-    Ok(client)
-}
-
-async fn read(client: &mut Client, info: FlightInfo) -> Anything<(u64, u64)> {
-    let ticket = info.endpoint.into_iter().find_map(|endpoint| endpoint.ticket).ok_or("no ticket")?;
-    let mut stream = client.do_get(ticket).await?;
-    let (mut rows, mut bytes) = (0, 0);
-    while let Some(batch) = stream.try_next().await? {
-        rows += batch.num_rows() as u64;
-        bytes += batch.columns().iter().map(|column| column.len() as u64 * 8).sum::<u64>();
-    }
-    Ok((rows, bytes))
-}
-
-/// Milliseconds of a prepared statement from its execution to its last row, the median and the slowest of a hundred; with values that are bound each time.
-async fn round_trips(address: SocketAddr, binds: bool) -> Anything<(f64, f64)> {
-    let sql = if binds { "SELECT ? + 1 AS x" } else { "SELECT 1 AS x" };
-    let clients = (0..CLIENTS).map(|_| async move {
-        let mut client = connect(address).await?;
-        let mut prepared = client.prepare(sql.to_string(), None).await?;
-        let mut times_ms = Vec::with_capacity(ROUNDS);
-        for round in 0..ROUNDS {
-            if binds {
-                let values: ArrayRef = Arc::new(Int64Array::from(vec![round as i64]));
-                prepared.set_parameters(RecordBatch::try_from_iter([("a", values)])?)?;
-            }
-            let started = Instant::now();
-            let info = prepared.execute().await?;
-            read(&mut client, info).await?;
-            times_ms.push(started.elapsed().as_secs_f64() * 1e3);
-        }
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(times_ms)
-    });
-    let mut all: Vec<f64> = futures::future::try_join_all(clients).await?.into_iter().flatten().collect();
-    all.sort_by(f64::total_cmp);
-    Ok((all[all.len() / 2], all[all.len() * 99 / 100]))
-}
-
-async fn our_gb_per_s(address: SocketAddr, rows: u64) -> Anything<f64> {
-    let mut client = connect(address).await?;
-    let started = Instant::now();
-    let info = client.execute(format!("SELECT {} FROM generate_series(1, {rows})", COLUMNS.join(", ")), None).await?;
-    let (read, bytes) = read(&mut client, info).await?;
-    if read != rows {
-        return Err(format!("{read} of {rows} rows came").into());
-    }
-    Ok(bytes as f64 / started.elapsed().as_secs_f64() / 1e9)
-}
-
 async fn bare_gb_per_s(address: SocketAddr, rows: u64) -> Anything<f64> {
-    let channel = Channel::from_shared(format!("http://{address}"))?.tcp_nodelay(true).connect().await?;
-    let mut client = FlightSqlServiceClient::new(channel);
+    let mut client = clients::Server { address, login: None }.connect().await?;
     let started = Instant::now();
     let info = FlightInfo::new().with_endpoint(arrow_flight::FlightEndpoint::new().with_ticket(Ticket::new("all")));
     let (read, bytes) = read(&mut client, info).await?;
@@ -145,33 +100,6 @@ async fn bare_gb_per_s(address: SocketAddr, rows: u64) -> Anything<f64> {
         return Err(format!("{read} of {rows} rows came").into());
     }
     Ok(bytes as f64 / started.elapsed().as_secs_f64() / 1e9)
-}
-
-/// Bytes of the process before and after sessions have been opened, used once, and left idle; those of their clients are in it.
-async fn idle_sessions(address: SocketAddr) -> Anything<(f64, f64)> {
-    let mut first = connect(address).await?;
-    let info = first.execute("SELECT 1".to_string(), None).await?;
-    read(&mut first, info).await?;
-    let before = resident_bytes()?;
-    let mut clients = Vec::new();
-    for _ in 0..IDLE_SESSIONS {
-        let mut client = connect(address).await?;
-        let info = client.execute("SELECT 1".to_string(), None).await?;
-        read(&mut client, info).await?;
-        clients.push(client);
-    }
-    Ok((before, resident_bytes()?))
-}
-
-fn resident_bytes() -> Anything<f64> {
-    let text = std::fs::read_to_string("/proc/self/status")?;
-    let line = text.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
-    Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse::<f64>()? * 1024.0)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// A server that only sends.

@@ -37,8 +37,12 @@ fn ms(since: Instant) -> f64 {
 
 fn measure(evaluation: &dyn Evaluation, rows: &RecordBatch) -> Anything<String> {
     let columns: Vec<ArrayRef> = evaluation.columns().into_iter().map(|column| rows.column(column).clone()).collect();
-    let partial = evaluation.accumulate(0, None, None, &columns)?;
-    let result = evaluation.finish(None, Some(&partial))?;
+    let (mut before, mut partial): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
+    for stage in 0..evaluation.stages() {
+        before = partial.take();
+        partial = Some(evaluation.accumulate(stage, before.as_deref(), None, &columns)?);
+    }
+    let result = evaluation.finish(before.as_deref(), partial.as_deref())?;
     let mut text = Vec::new();
     for (field, column) in result.schema().fields().iter().zip(result.columns()) {
         let value = arrow::util::display::array_value_to_string(column, 0)?;

@@ -61,12 +61,23 @@ impl TaskPool {
         })
     }
 
+    /// Lets others run, and tells whether to go on; for work that asks for no memory.
+    ///
+    /// # Errors
+    /// The work was cancelled.
+    pub fn check(&self) -> Result<()> {
+        self.let_others_run();
+        if self.cancelled.is_cancelled() { Err(DataFusionError::External(Box::new(Error::interrupted()))) } else { Ok(()) }
+    }
+
     fn let_others_run(&self) {
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let last_ms = self.last_turn_ms.load(Ordering::Relaxed);
+        // A thread that runs nobody else's work has no turn to give.
         let is_due = now_ms.saturating_sub(last_ms) >= TURN_MS
+            && Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
             && self.last_turn_ms.compare_exchange(last_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if is_due && Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread) {
+        if is_due {
             // Another thread takes over what waits for this one, if it is given the time to wake up: whoever comes back at once takes all of it back.
             tokio::task::block_in_place(|| std::thread::sleep(HANDING_OVER));
         }
@@ -101,10 +112,7 @@ impl MemoryPool for TaskPool {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        self.let_others_run();
-        if self.cancelled.is_cancelled() {
-            return Err(DataFusionError::External(Box::new(Error::interrupted())));
-        }
+        self.check()?;
         self.beneath.try_grow(reservation, additional)
     }
 

@@ -37,6 +37,15 @@ pub struct ModelFile {
     pub tensors: BTreeMap<String, Tensor>,
 }
 
+/// Numbers as little-endian bytes.
+pub(crate) fn little_endian<T: Copy, const N: usize>(values: &[T], bytes_of: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    let mut all = vec![0; values.len() * N];
+    for (bytes, value) in all.as_chunks_mut::<N>().0.iter_mut().zip(values) {
+        *bytes = bytes_of(*value);
+    }
+    all
+}
+
 impl ModelFile {
     /// An empty file of a model type.
     pub fn new(model_type: &str) -> Self {
@@ -45,19 +54,19 @@ impl ModelFile {
 
     /// Adds numbers of 64 bits.
     pub fn put_f64(&mut self, name: &str, shape: &[usize], values: &[f64]) {
-        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let bytes = little_endian(values, f64::to_le_bytes);
         self.tensors.insert(name.to_string(), Tensor { dtype: Dtype::F64, shape: shape.to_vec(), bytes });
     }
 
     /// Adds numbers of 32 bits.
     pub fn put_f32(&mut self, name: &str, shape: &[usize], values: &[f32]) {
-        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let bytes = little_endian(values, f32::to_le_bytes);
         self.tensors.insert(name.to_string(), Tensor { dtype: Dtype::F32, shape: shape.to_vec(), bytes });
     }
 
     /// Adds whole numbers.
     pub fn put_i64(&mut self, name: &str, shape: &[usize], values: &[i64]) {
-        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let bytes = little_endian(values, i64::to_le_bytes);
         self.tensors.insert(name.to_string(), Tensor { dtype: Dtype::I64, shape: shape.to_vec(), bytes });
     }
 
@@ -198,6 +207,16 @@ mod tests {
         assert_eq!(read, example());
         assert_eq!(read.to_bytes().unwrap(), bytes);
         assert_eq!(read.value::<Vec<String>>("features").unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_were_written() {
+        let numbers = (0..10_000).map(|i| f64::from_bits(crate::keyed_random::random(1, i, 0))).filter(|number| number.is_finite());
+        let numbers: Vec<f64> = numbers.chain([0.1 + 0.2, f64::MIN_POSITIVE, f64::MAX]).collect();
+        let mut file = ModelFile::new("kmeans");
+        file.set("numbers", &numbers).unwrap();
+        let read: Vec<f64> = ModelFile::from_bytes(&file.to_bytes().unwrap()).unwrap().value("numbers").unwrap();
+        assert!(read.iter().map(|number| number.to_bits()).eq(numbers.iter().map(|number| number.to_bits())));
     }
 
     #[test]

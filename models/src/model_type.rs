@@ -70,6 +70,14 @@ pub trait ModelType: Sync {
     /// # Errors
     /// A file of another type, or a damaged one.
     fn read(&self, file: &ModelFile) -> Result<Arc<dyn Model>>;
+
+    /// [`Model::inputs`] of the model that a file holds; a model type whose models are large need not make one for that.
+    ///
+    /// # Errors
+    /// As [`ModelType::read`].
+    fn inputs(&self, file: &ModelFile) -> Result<Vec<InputColumn>> {
+        Ok(self.read(file)?.inputs().to_vec())
+    }
 }
 
 /// A training, prepared: options and columns are known and fit.

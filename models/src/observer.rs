@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{ModelError, Result};
+
 /// What one iteration led to; a row of `ML.TRAINING_INFO`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Iteration {
@@ -45,6 +47,13 @@ pub trait Observer: Send + Sync {
     /// Looked at between and within iterations; once true, training ends with [`ModelError::cancelled`](crate::ModelError::cancelled).
     fn is_cancelled(&self) -> bool {
         false
+    }
+    /// Looks at that.
+    ///
+    /// # Errors
+    /// Training is to end.
+    fn check(&self) -> Result<()> {
+        if self.is_cancelled() { Err(ModelError::cancelled()) } else { Ok(()) }
     }
 }
 

@@ -20,6 +20,11 @@ impl Principal {
     pub fn is(&self, other: &Self) -> bool {
         self.name == other.name && self.user.is_some() == other.user.is_some()
     }
+
+    /// The same, calling from another address.
+    pub(crate) fn calling_from(self, address: &str) -> Self {
+        Self { user: self.user.map(|user| user.calling_from(address)), ..self }
+    }
 }
 
 /// Somebody was not let in.

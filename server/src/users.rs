@@ -73,7 +73,7 @@ fn refused(error: LoginError) -> Refused {
 }
 
 /// The address as it is counted and recorded.
-fn text(from: Option<IpAddr>) -> String {
+pub(crate) fn address_text(from: Option<IpAddr>) -> String {
     from.map_or_else(|| "unknown".to_string(), |address| address.to_canonical().to_string())
 }
 
@@ -87,11 +87,11 @@ impl Authenticator for Users {
         if !self.has_users().await? {
             return Self::local(from);
         }
-        self.access.authenticate_password(user, password, &text(from)).await.map(known).map_err(refused)
+        self.access.authenticate_password(user, password, &address_text(from)).await.map(known).map_err(refused)
     }
 
     async fn token(&self, token: &str, from: Option<IpAddr>) -> Result<Principal, Refused> {
-        self.access.authenticate_token(token, &text(from)).await.map(known).map_err(refused)
+        self.access.authenticate_token(token, &address_text(from)).await.map(known).map_err(refused)
     }
 
     async fn nameless(&self, from: Option<IpAddr>) -> Result<Principal, Refused> {

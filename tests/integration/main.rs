@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod certificates;
 mod cluster;
 mod cluster_faults;
 mod cluster_network;

@@ -8,6 +8,7 @@
 pub mod aggregate;
 pub mod kernels;
 pub mod scalar;
+pub mod stop;
 mod time_arguments;
 pub mod window;
 

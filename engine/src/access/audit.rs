@@ -25,6 +25,22 @@ const WAITING_MAX: usize = 100_000;
 /// Longest statement kept, in characters.
 const STATEMENT_CHARACTERS: usize = 20_000;
 
+tokio::task_local! {
+    /// Where the call comes from that is being answered.
+    static CALL_ADDRESS: String;
+}
+
+/// Carries out work for a call from this address: the audit says that the call's statements came from there. Of other statements it says where their user has
+/// logged in.
+pub fn called_from<F: Future>(address: String, work: F) -> impl Future<Output = F::Output> {
+    CALL_ADDRESS.scope(address, work)
+}
+
+/// Where the call comes from that is being answered, if somebody has said so.
+pub(crate) fn call_address() -> Option<String> {
+    CALL_ADDRESS.try_with(Clone::clone).ok()
+}
+
 /// One thing that was done or tried.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AuditEntry {

@@ -1,10 +1,14 @@
 //! Grants and owners of objects, and what becomes of them when objects go.
 
 use chrono::Utc;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use super::rights::Rights;
 use super::tables::{FunctionRow, GrantRow, OwnerRow, PolicyRow};
 use super::users::{drop_rows, missing};
 use super::{Access, Kind, Privilege, Securable};
+use crate::stored_table::StoredTable;
 use crate::{Error, Result};
 
 impl Access {
@@ -61,14 +65,20 @@ impl Access {
         self.rights_now().await?.subject(owner).ok_or_else(|| missing("user or role", owner))?;
         self.change(&self.inner.tables.owners, |rows: &mut Vec<OwnerRow>| {
             rows.retain(|row| row.securable().as_ref() != Some(on));
-            rows.push(OwnerRow {
-                object_type: on.kind.name().to_string(),
-                object: on.name.clone(),
-                levels: on.levels().to_vec(),
-                owner: owner.to_string(),
-                set_by: Some(by.to_string()),
-                set_at: Utc::now(),
-            });
+            rows.push(owner_row(on, owner, by));
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Makes a user the owner of an object that he has made, unless it has one: of two who made it at the same time, the first owns it.
+    pub(crate) async fn own_new(&self, on: &Securable, maker: &str) -> Result<()> {
+        self.rights_now().await?.subject(maker).ok_or_else(|| missing("user or role", maker))?;
+        self.change(&self.inner.tables.owners, |rows: &mut Vec<OwnerRow>| {
+            if rows.iter().any(|row| row.securable().as_ref() == Some(on)) {
+                return Ok(false);
+            }
+            rows.push(owner_row(on, maker, maker));
             Ok(true)
         })
         .await
@@ -80,20 +90,44 @@ impl Access {
             .await
     }
 
-    /// Forgets all rights on an object and on what lies in it, which is gone or was never there.
-    pub(crate) async fn forget(&self, on: &Securable) -> Result<()> {
+    /// Forgets those rights on an object, and on what lies in it, that were known at a moment after which the object did not exist. Rights that came later are
+    /// those of whoever makes another object of that name meanwhile, and stay.
+    pub(crate) async fn forget(&self, on: &Securable, known: &Rights) -> Result<()> {
         let is_within = |object: Option<Securable>| object.is_some_and(|object| object.is_within(on));
         let tables = &self.inner.tables;
-        self.change(&tables.grants, |rows: &mut Vec<GrantRow>| Ok(drop_rows(rows, |row| is_within(row.securable())))).await?;
-        self.change(&tables.owners, |rows: &mut Vec<OwnerRow>| Ok(drop_rows(rows, |row| is_within(row.securable())))).await?;
-        let of_table = |row: &PolicyRow| is_within(Securable::from_levels(Kind::Table, &row.levels));
-        self.change(&tables.filters, |rows: &mut Vec<PolicyRow>| Ok(drop_rows(rows, of_table))).await?;
-        self.change(&tables.masks, |rows: &mut Vec<PolicyRow>| Ok(drop_rows(rows, of_table))).await?;
+        let grants: Vec<&GrantRow> = known.grants.iter().filter(|row| is_within(row.securable())).collect();
+        self.drop_known(&tables.grants, &grants).await?;
+        let owners: Vec<&OwnerRow> = known.owner_rows().filter(|row| is_within(row.securable())).collect();
+        self.drop_known(&tables.owners, &owners).await?;
+        let policies = known.policies().map(|row| &**row).filter(|row| is_within(Securable::from_levels(Kind::Table, &row.levels)));
+        let (masks, filters): (Vec<&PolicyRow>, Vec<&PolicyRow>) = policies.partition(|row| row.column.is_some());
+        self.drop_known(&tables.filters, &filters).await?;
+        self.drop_known(&tables.masks, &masks).await?;
         if matches!(on.kind, Kind::Catalog | Kind::Schema) {
-            let of_function = |row: &FunctionRow| is_within(Securable::from_levels(Kind::Function, &row.levels));
-            self.change(&tables.functions, |rows: &mut Vec<FunctionRow>| Ok(drop_rows(rows, of_function))).await?;
+            let functions = known.functions().filter(|(name, _)| Securable::function(name).is_within(on));
+            let functions: Vec<&FunctionRow> = functions.map(|(_, row)| &**row).collect();
+            self.drop_known(&tables.functions, &functions).await?;
         }
         Ok(())
+    }
+
+    /// Removes rows that are still as they were known.
+    async fn drop_known<T: PartialEq + Serialize + DeserializeOwned>(&self, table: &StoredTable, known: &[&T]) -> Result<()> {
+        if known.is_empty() {
+            return Ok(());
+        }
+        self.change(table, |rows: &mut Vec<T>| Ok(drop_rows(rows, |row| known.contains(&row)))).await
+    }
+}
+
+fn owner_row(on: &Securable, owner: &str, by: &str) -> OwnerRow {
+    OwnerRow {
+        object_type: on.kind.name().to_string(),
+        object: on.name.clone(),
+        levels: on.levels().to_vec(),
+        owner: owner.to_string(),
+        set_by: Some(by.to_string()),
+        set_at: Utc::now(),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation, human_readable_size};
@@ -11,18 +10,53 @@ use parking_lot::{Mutex, RwLock};
 
 use super::limits::Share;
 
-/// Bytes held, by user and role.
+/// What is held, by user and role.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
-    held: Mutex<HashMap<String, Arc<AtomicUsize>>>,
+    held: Mutex<HashMap<String, Arc<Mutex<Held>>>>,
+}
+
+/// What is held of memory, and by how many.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    bytes: usize,
+    /// Those of the bytes that an operator holds that can spill.
+    spillable_bytes: usize,
+    /// Operators that can spill, whether they hold anything or not.
+    spillers: usize,
+}
+
+impl Held {
+    fn add(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.spillable_bytes += other.spillable_bytes;
+        self.spillers += other.spillers;
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.spillable_bytes = self.spillable_bytes.saturating_sub(other.spillable_bytes);
+        self.spillers = self.spillers.saturating_sub(other.spillers);
+    }
 }
 
 /// What counts for the statements of a session: the limits that hold, with what is held under each.
 #[derive(Debug, Clone)]
 struct Counted {
     principal: String,
-    held: Arc<AtomicUsize>,
+    held: Arc<Mutex<Held>>,
     limit_bytes: usize,
+}
+
+impl Counted {
+    /// Whether an operator that would hold so much has more than it may. Who can spill shares what the others leave evenly with all who can: one that
+    /// took everything would have the next one fail before it had anything to spill.
+    fn is_over(&self, can_spill: bool, would_hold: usize) -> bool {
+        let held = *self.held.lock();
+        let others = held.bytes.saturating_sub(held.spillable_bytes);
+        let share = self.limit_bytes.saturating_sub(others) / held.spillers.max(1);
+        held.bytes > self.limit_bytes || (can_spill && would_hold > share)
+    }
 }
 
 /// A session's part of a memory pool.
@@ -31,12 +65,12 @@ pub(crate) struct UserPool {
     inner: Arc<dyn MemoryPool>,
     counted: RwLock<Arc<Vec<Counted>>>,
     /// What the session holds, which moves along when limits come and go.
-    own: AtomicUsize,
+    own: Mutex<Held>,
 }
 
 impl Accounts {
-    /// The bytes that are held for a user or role.
-    fn of(&self, principal: &str) -> Arc<AtomicUsize> {
+    /// What is held for a user or role.
+    fn of(&self, principal: &str) -> Arc<Mutex<Held>> {
         Arc::clone(self.held.lock().entry(principal.to_string()).or_default())
     }
 
@@ -53,7 +87,7 @@ impl Accounts {
 impl UserPool {
     /// A part of this pool, without limits as yet.
     pub fn within(inner: Arc<dyn MemoryPool>) -> Arc<Self> {
-        Arc::new(Self { inner, counted: RwLock::default(), own: AtomicUsize::new(0) })
+        Arc::new(Self { inner, counted: RwLock::default(), own: Mutex::default() })
     }
 
     fn set(&self, counted: Vec<Counted>) {
@@ -62,31 +96,34 @@ impl UserPool {
         if current.len() == counted.len() && current.iter().zip(&counted).all(|(a, b)| same(a, b)) {
             return;
         }
-        let own = self.own.load(Ordering::Acquire);
-        current.iter().for_each(|one| subtract(&one.held, own));
-        counted.iter().for_each(|one| {
-            one.held.fetch_add(own, Ordering::AcqRel);
-        });
+        let own = *self.own.lock();
+        current.iter().for_each(|one| one.held.lock().subtract(own));
+        counted.iter().for_each(|one| one.held.lock().add(own));
         *current = Arc::new(counted);
     }
 
-    fn count(&self, additional: usize) {
+    fn count(&self, more: Held) {
         let counted = self.counted.read();
-        self.own.fetch_add(additional, Ordering::AcqRel);
-        counted.iter().for_each(|one| {
-            one.held.fetch_add(additional, Ordering::AcqRel);
-        });
+        self.own.lock().add(more);
+        counted.iter().for_each(|one| one.held.lock().add(more));
     }
 
-    fn discount(&self, bytes: usize) {
+    fn discount(&self, less: Held) {
         let counted = self.counted.read();
-        subtract(&self.own, bytes);
-        counted.iter().for_each(|one| subtract(&one.held, bytes));
+        self.own.lock().subtract(less);
+        counted.iter().for_each(|one| one.held.lock().subtract(less));
     }
 }
 
-fn subtract(held: &AtomicUsize, bytes: usize) {
-    let _always = held.fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| Some(held.saturating_sub(bytes)));
+/// Bytes of an operator.
+fn bytes_of(reservation: &MemoryReservation, bytes: usize) -> Held {
+    let spillable_bytes = if reservation.consumer().can_spill() { bytes } else { 0 };
+    Held { bytes, spillable_bytes, spillers: 0 }
+}
+
+/// An operator that has nothing yet.
+fn operator(consumer: &MemoryConsumer) -> Held {
+    Held { spillers: usize::from(consumer.can_spill()), ..Held::default() }
 }
 
 impl MemoryPool for UserPool {
@@ -96,28 +133,31 @@ impl MemoryPool for UserPool {
 
     fn register(&self, consumer: &MemoryConsumer) {
         self.inner.register(consumer);
+        self.count(operator(consumer));
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
         self.inner.unregister(consumer);
+        self.discount(operator(consumer));
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
         self.inner.grow(reservation, additional);
-        self.count(additional);
+        self.count(bytes_of(reservation, additional));
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
         self.inner.shrink(reservation, shrink);
-        self.discount(shrink);
+        self.discount(bytes_of(reservation, shrink));
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> DataFusionResult<()> {
         // Counted first, so that two who grow at the same time cannot both have the last bytes.
-        self.count(additional);
+        let more = bytes_of(reservation, additional);
+        self.count(more);
         let over = {
-            let counted = self.counted.read();
-            counted.iter().find(|one| one.held.load(Ordering::Acquire) > one.limit_bytes).cloned()
+            let (can_spill, would_hold) = (reservation.consumer().can_spill(), reservation.size() + additional);
+            self.counted.read().iter().find(|one| one.is_over(can_spill, would_hold)).cloned()
         };
         let grown = match over {
             Some(one) => Err(DataFusionError::ResourcesExhausted(format!(
@@ -130,13 +170,13 @@ impl MemoryPool for UserPool {
             None => self.inner.try_grow(reservation, additional),
         };
         if grown.is_err() {
-            self.discount(additional);
+            self.discount(more);
         }
         grown
     }
 
     fn reserved(&self) -> usize {
-        self.own.load(Ordering::Acquire)
+        self.own.lock().bytes
     }
 
     fn memory_limit(&self) -> MemoryLimit {
@@ -157,7 +197,7 @@ impl fmt::Display for UserPool {
 
 impl Drop for UserPool {
     fn drop(&mut self) {
-        let own = self.own.load(Ordering::Acquire);
+        let own = *self.own.lock();
         self.discount(own);
     }
 }
@@ -191,6 +231,27 @@ mod tests {
         of_ben.try_grow(5_000).unwrap();
         drop(of_ben);
         assert_eq!((ann.reserved(), ben.reserved(), inner.reserved()), (0, 0, 0));
-        assert!(accounts.held.lock().values().all(|held| held.load(Ordering::Acquire) == 0));
+        assert!(accounts.held.lock().values().all(|held| *held.lock() == Held::default()));
+    }
+
+    #[test]
+    fn who_can_spill_leaves_room_for_the_others() {
+        let accounts = Accounts::default();
+        let inner: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(10_000));
+        let pool = UserPool::within(Arc::clone(&inner));
+        accounts.apply(&[share("ann", 1_000)], &pool);
+        let pool_of_all = || Arc::clone(&pool) as Arc<dyn MemoryPool>;
+        let sort = |name: &str| MemoryConsumer::new(name).with_can_spill(true).register(&pool_of_all());
+        let (one, other) = (sort("one"), sort("other"));
+        one.try_grow(500).unwrap();
+        assert!(one.try_grow(1).is_err(), "half is the other's");
+        other.try_grow(400).unwrap();
+        let table = MemoryConsumer::new("table").register(&pool_of_all());
+        table.try_grow(100).unwrap();
+        assert!(other.try_grow(100).is_err(), "the table's bytes are nobody's to share");
+        drop(one);
+        other.try_grow(500).unwrap();
+        drop((other, table));
+        assert_eq!((*pool.own.lock(), inner.reserved()), (Held::default(), 0));
     }
 }

@@ -35,7 +35,7 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
-pub use audit::AuditEntry;
+pub use audit::{AuditEntry, called_from};
 pub use authenticate::{Bootstrapped, LoginError};
 pub use principal::Principal;
 pub use privilege::Privilege;
@@ -44,6 +44,7 @@ pub use securable::{Kind, Securable};
 pub use store::Access;
 pub use workload::Capacity;
 
+pub(crate) use audit::call_address;
 pub(crate) use limits::{Bound, LimitRow};
 pub(crate) use location::{Location, refuse_parents};
 pub(crate) use memory::UserPool;

@@ -42,6 +42,12 @@ impl Principal {
         &self.address
     }
 
+    /// The same user, calling from another address.
+    pub fn calling_from(mut self, address: &str) -> Self {
+        self.address = address.to_string();
+        self
+    }
+
     /// Id of the token by which he came, if he did.
     pub fn token_id(&self) -> Option<&str> {
         self.token.as_deref()
@@ -64,6 +70,14 @@ impl Principal {
     pub async fn is_administrator(&self) -> Result<bool> {
         let rights = self.access.rights().await?;
         Ok(rights.admitted(self).is_some_and(|subject| subject.is_administrator()))
+    }
+
+    /// Since when there is a user of his name, as of at most half a second ago; `None` if there is none any more. Who had the name before was somebody else.
+    ///
+    /// # Errors
+    /// The tables of rights cannot be read.
+    pub async fn created_at(&self) -> Result<Option<DateTime<Utc>>> {
+        Ok(self.access.rights().await?.users.get(&self.user).map(|row| row.created_at))
     }
 
     /// The users and rights that he is one of.

@@ -46,7 +46,7 @@ pub(crate) struct Rights {
     pub tokens: HashMap<String, TokenRow>,
     pub grants: Vec<GrantRow>,
     by_object: HashMap<Securable, Vec<(String, Privilege)>>,
-    owners: HashMap<Securable, String>,
+    owners: HashMap<Securable, OwnerRow>,
     /// What each principal has any right in: the catalogs and schemas above his grants and his own objects.
     reached: HashMap<String, HashSet<Securable>>,
     filters: HashMap<TableName, Arc<PolicyRow>>,
@@ -92,7 +92,7 @@ impl Rights {
         for row in rows.owners {
             let Some(object) = row.securable() else { continue };
             rights.reach(&row.owner, &object);
-            rights.owners.insert(object, row.owner);
+            rights.owners.insert(object, row);
         }
         rights.filters = rows.filters.into_iter().filter_map(|row| Some((row.name()?, Arc::new(row)))).collect();
         for row in rows.masks {
@@ -182,18 +182,23 @@ impl Rights {
 
     /// The owner of exactly this object.
     pub fn owner(&self, object: &Securable) -> Option<&str> {
-        self.owners.get(object).map(String::as_str)
+        self.owners.get(object).map(|row| row.owner.as_str())
     }
 
     /// Objects that a principal owns itself.
     pub fn owned_by(&self, principal: &str) -> Vec<&Securable> {
-        let mut owned: Vec<&Securable> = self.owners.iter().filter(|(_, owner)| *owner == principal).map(|(object, _)| object).collect();
+        let mut owned: Vec<&Securable> = self.owners.iter().filter(|(_, row)| row.owner == principal).map(|(object, _)| object).collect();
         owned.sort();
         owned
     }
 
     pub fn owners(&self) -> impl Iterator<Item = (&Securable, &str)> {
-        self.owners.iter().map(|(object, owner)| (object, owner.as_str()))
+        self.owners.iter().map(|(object, row)| (object, row.owner.as_str()))
+    }
+
+    /// Owners as they are kept.
+    pub(super) fn owner_rows(&self) -> impl Iterator<Item = &OwnerRow> {
+        self.owners.values()
     }
 
     fn is_granted(&self, who: &Subject, on: &Securable, is_meant: impl Fn(Privilege) -> bool) -> bool {
@@ -201,7 +206,7 @@ impl Rights {
     }
 
     fn owns(&self, who: &Subject, on: &Securable) -> bool {
-        self.owners.get(on).is_some_and(|owner| who.is(owner))
+        self.owners.get(on).is_some_and(|row| who.is(&row.owner))
     }
 
     /// Whether it has a privilege: granted on the object or on what that lies in, or as the owner.

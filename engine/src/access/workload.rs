@@ -106,6 +106,10 @@ impl Workload {
         let whose = shares.iter().find(|share| !state.has_room(share));
         let limit = match whose {
             Some(share) => format!("{} may run {} statements at the same time", share.principal, share.max_statements.unwrap_or(0)),
+            None if state.running_of(user) >= self.capacity.most_of_one() => {
+                let (most, all) = (self.capacity.most_of_one(), self.capacity.max_statements);
+                format!("nobody may run more than half of the statements that the server runs at the same time, which are {most} of {all}")
+            }
             None => format!("the server runs {} statements at the same time", self.capacity.max_statements),
         };
         let waited = self.capacity.queue_timeout.as_secs();
@@ -116,16 +120,20 @@ impl Workload {
 
 impl State {
     fn has_room(&self, share: &Share) -> bool {
-        share.max_statements.is_none_or(|most| self.by_principal.get(&share.principal).copied().unwrap_or(0) < most)
+        share.max_statements.is_none_or(|most| self.running_of(&share.principal) < most)
+    }
+
+    fn running_of(&self, user: &str) -> u64 {
+        self.by_principal.get(user).copied().unwrap_or(0)
     }
 
     /// Gives turns to those who have room.
     fn serve(&mut self, capacity: &Capacity) {
         while self.running < capacity.max_statements {
-            let running = |user: &str| self.by_principal.get(user).copied().unwrap_or(0);
             let most = capacity.most_of_one();
-            let fits = |waiting: &&Waiting| running(&waiting.user) < most && waiting.shares.iter().all(|share| self.has_room(share));
-            let next = self.waiting.iter().filter(fits).min_by_key(|waiting| (running(&waiting.user), waiting.number));
+            let fits =
+                |waiting: &&Waiting| self.running_of(&waiting.user) < most && waiting.shares.iter().all(|share| self.has_room(share));
+            let next = self.waiting.iter().filter(fits).min_by_key(|waiting| (self.running_of(&waiting.user), waiting.number));
             let Some(number) = next.map(|waiting| waiting.number) else { return };
             let Some(at) = self.waiting.iter().position(|waiting| waiting.number == number) else { return };
             let waiting = self.waiting.swap_remove(at);
@@ -259,6 +267,14 @@ mod tests {
         drop(workload.enter("ann", &[]).await.unwrap());
         assert!(is_waiting(&third).await);
         third.abort();
+    }
+
+    #[tokio::test]
+    async fn who_has_half_of_the_room_is_told_so() {
+        let workload = workload(4, 30);
+        let _running = (workload.enter("busy", &[]).await.unwrap(), workload.enter("busy", &[]).await.unwrap());
+        let refused = workload.enter("busy", &[]).await.unwrap_err();
+        assert!(refused.message.contains("more than half") && refused.message.contains("2 of 4"), "{refused}");
     }
 
     #[tokio::test]

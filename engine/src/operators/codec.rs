@@ -17,7 +17,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use orrery_lakehouse::write_codec;
 
 use super::deduplicate::{self, key_hashes, repeated_rows, split_repeated};
-use super::{barrier, claimed_size, compressed_files, hot_keys, number_rows, one_task, salt, sessionize, train_model};
+use super::{barrier, claimed_size, compressed_files, hot_keys, number_rows, one_task, salt, sessionize, stoppable, train_model};
 use crate::models::scoring;
 
 /// Begins every payload of ours; no protobuf message starts with these bytes.
@@ -71,6 +71,7 @@ const OPERATORS: &[(&str, Encode, Decode)] = &[
         |p| sessionize::codec::decode(p.bytes, p.inputs, p.context, p.codec),
     ),
     ("SplitRepeatedExec", |plan, _| Ok(split_repeated::codec::encode(plan)), |p| split_repeated::codec::decode(p.bytes, p.inputs)),
+    ("StoppableExec", |plan, _| Ok(stoppable::codec::encode(plan)), |p| stoppable::codec::decode(p.inputs)),
     ("TrainModelExec", |plan, _| train_model::codec::encode(plan), |p| train_model::codec::decode(p.bytes, p.inputs)),
     ("TrainingPassExec", |plan, _| train_model::pass::codec::encode(plan), |p| train_model::pass::codec::decode(p.bytes, p.inputs)),
 ];
@@ -197,11 +198,12 @@ mod tests {
     use crate::operators::deduplicate::key_hashes::KeyHashesExec;
     use crate::operators::deduplicate::split_repeated::{Keep, SplitRepeatedExec};
     use crate::operators::deduplicate::{DeduplicateExec, RepeatedRowsExec};
-    use crate::operators::hot_keys::{HotKey, HotKeysExec, Nulls};
+    use crate::operators::hot_keys::{HotKey, HotKeysExec};
     use crate::operators::number_rows::NumberRowsExec;
     use crate::operators::one_task::OneTaskExec;
     use crate::operators::salt::SaltExec;
     use crate::operators::sessionize::SessionizeExec;
+    use crate::operators::stoppable::StoppableExec;
     use crate::operators::train_model::TrainModelExec;
     use crate::operators::train_model::pass::{LaidOut, Request, TrainingPassExec};
     use datafusion::arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
@@ -240,11 +242,12 @@ mod tests {
         let hot = HotKey { hash: u64::MAX, salts: vec![3, 8], matches_nothing: false };
         let plans: Vec<Arc<dyn ExecutionPlan>> = vec![
             Arc::new(HotKeysExec::salt(Arc::clone(&input), vec![0], Arc::new([hot.clone()]))),
-            Arc::new(HotKeysExec::replicate(Arc::clone(&input), vec![0], &[hot], Nulls::Kept)),
+            Arc::new(HotKeysExec::replicate(Arc::clone(&input), vec![0], &[hot])),
             pending.write_plan(Arc::clone(&input)).unwrap(),
             Arc::clone(&hashes),
             Arc::new(KeyHashesExec::find(hashes)),
             Arc::new(BarrierExec::new(Arc::clone(&input))),
+            Arc::new(StoppableExec::new(Arc::clone(&input))),
             Arc::new(ClaimedSizeExec::new(Arc::clone(&input), 77)),
             Arc::new(NumberRowsExec::new(Arc::clone(&input))),
             Arc::new(SaltExec::new(Arc::clone(&input), vec![0], 77)),

@@ -10,4 +10,5 @@ pub(crate) mod number_rows;
 pub mod one_task;
 pub(crate) mod salt;
 pub(crate) mod sessionize;
+pub(crate) mod stoppable;
 pub mod train_model;

@@ -2,19 +2,21 @@
 //!
 //! An exact count keeps every value that it has seen, and on a cluster all values are shuffled. The approximate one keeps 16 KiB for each group, whatever the
 //! number of values, and tells it to about one percent. A column keeps its name and its type. Floating-point numbers are counted exactly, because the
-//! approximate count does not take them, and so is what has several arguments or is a window.
+//! approximate count does not take them, and so is what has several arguments or is a window. Exact is also what stands behind a barrier: row filters, masks
+//! and others' views are what their authors have written, whatever their reader asks for.
 
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult as _};
+use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Aggregate, AggregateUDF, Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::barrier::Barrier;
 use super::options::OrreryOptions;
 
 /// DataFusion's function, under the name too that it has in BigQuery and Spark.
@@ -35,12 +37,17 @@ impl AnalyzerRule for CountDistinctRoughly {
         if !OrreryOptions::of(config).is_some_and(|options| options.approximate_distinct) {
             return Ok(plan);
         }
-        plan.transform_up_with_subqueries(|node| match node {
+        plan.transform_down_up_with_subqueries(down_to_barriers, |node| match node {
             LogicalPlan::Aggregate(aggregate) => roughly(aggregate),
             other => Ok(Transformed::no(other)),
         })
         .data()
     }
+}
+
+fn down_to_barriers(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let next = if Barrier::of(&node).is_some() { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue };
+    Ok(Transformed::new(node, false, next))
 }
 
 fn roughly(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {

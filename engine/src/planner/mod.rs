@@ -35,6 +35,7 @@ pub mod sessionize_unsorted;
 pub mod sort_by_window_keys;
 pub mod spread_distinct_counts;
 pub mod spread_partitions;
+mod stop_within_aggregates;
 pub(crate) mod tell_rewrites;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -165,5 +166,6 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
     // Last, when it is settled which task reads what.
     rules.push(Arc::new(cut_scans::CutScans::default()));
     rules.push(Arc::new(yield_within_joins::YieldWithinJoins::default()));
+    rules.push(Arc::new(stop_within_aggregates::StopWithinAggregates::default()));
     rules
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties as _, execute_stream};
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt as _;
@@ -87,15 +87,23 @@ impl Default for Workers {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct InProcess;
 
+/// What a plan runs in here, without the functions that are known by name: the plan holds those that it calls, and copying all others takes longer than
+/// many a query.
+fn task_context(session: &SessionContext) -> Arc<TaskContext> {
+    let (scalar, higher_order, aggregate, window) = Default::default();
+    let (id, config, runtime) = (session.session_id(), session.copied_config(), session.runtime_env());
+    Arc::new(TaskContext::new(None, id, config, scalar, higher_order, aggregate, window, runtime))
+}
+
 #[async_trait]
 impl Backend for InProcess {
     async fn stream(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<SendableRecordBatchStream> {
-        Ok(execute_stream(plan, TaskPool::within(session.task_ctx(), tracker.cancellation())?)?)
+        Ok(execute_stream(plan, TaskPool::within(task_context(session), tracker.cancellation())?)?)
     }
 
     async fn run(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<Vec<RecordBatch>> {
         let partitions = plan.output_partitioning().partition_count();
-        let context = TaskPool::within(session.task_ctx(), tracker.cancellation())?;
+        let context = TaskPool::within(task_context(session), tracker.cancellation())?;
         let mut tasks = JoinSet::new();
         for partition in 0..partitions {
             let stream = plan.execute(partition, Arc::clone(&context))?;

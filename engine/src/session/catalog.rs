@@ -21,6 +21,7 @@ use orrery_lakehouse::{Relation, ScanOptions, Table, TableName, Warehouse};
 use parking_lot::RwLock;
 
 use super::access::{Guard, Verdict};
+use super::options::restore_meaning;
 use super::planned_models::PlannedModels;
 use super::{information_schema, parameters, planning};
 use crate::access::Securable;
@@ -401,6 +402,9 @@ impl Names {
             let options = state.config_mut().options_mut();
             options.catalog.default_catalog.clone_from(&stored.catalog);
             options.catalog.default_schema.clone_from(&stored.schema);
+            if STORED.try_with(|()| ()).is_ok() {
+                restore_meaning(options);
+            }
             let plan = parameters::without("a view", planning::plan_query(&state, self, stored.query.clone())).await?;
             planning::rename_columns(plan, &stored.columns)
         }

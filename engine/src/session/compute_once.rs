@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -97,22 +98,26 @@ pub(super) struct Shown {
 impl Session {
     /// Plans a statement that is about to run, and runs its common subplans.
     pub(super) async fn prepare(&self, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
-        Box::pin(self.prepare_by(self.context.state(), plan, tracker)).await
+        let mut state = self.spare_state.take(&self.context);
+        let prepared = Box::pin(self.prepare_by(&mut state, plan, tracker)).await;
+        self.spare_state.give_back(state);
+        prepared
     }
 
     /// The same by a state of its own.
-    pub(super) async fn prepare_by(&self, state: SessionState, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
+    pub(super) async fn prepare_by(&self, state: &mut SessionState, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
         if self.names.guard().is_withheld() {
             tracker.conceal();
         }
-        let Some(taken_out) = Box::pin(self.common_subplans(&state, plan)).await else {
+        let Some(taken_out) = Box::pin(self.common_subplans(state, plan)).await else {
             return Box::pin(self.prepare_without_common_subplans(state, plan, tracker)).await;
         };
+        let state: &SessionState = state;
         let (mut sources, mut kept) = (Sources::new(), Kept::default());
         for subplan in &taken_out.subplans {
             let rows = compute_once::read_from(&subplan.plan, &sources)?;
             let mut table = ScratchTable::new(self.begin_scratch_table(stored_schema(&rows), &subplan.name).await?);
-            match Box::pin(self.keep_rows(&state, &subplan.name, rows, &mut table, tracker)).await {
+            match Box::pin(self.keep_rows(state, &subplan.name, rows, &mut table, tracker)).await {
                 Ok((source, run)) => {
                     sources.insert(subplan.name.clone(), source);
                     kept.ran.push(run);
@@ -124,19 +129,19 @@ impl Session {
                 }
             }
         }
-        let mut main = compute_once::optimize(&state, compute_once::read_from(&taken_out.main, &sources)?)?;
+        let mut main = compute_once::optimize(state, compute_once::read_from(&taken_out.main, &sources)?)?;
         if self.gathers_to_number(&main) {
-            main = Box::pin(self.number_rows(&state, main, &mut kept, tracker)).await?;
+            main = Box::pin(self.number_rows(state, main, &mut kept, tracker)).await?;
         }
-        Ok(kept.beside(self.physical_of(state, &main).await?))
+        Ok(kept.beside(self.physical_of(state.clone(), &main).await?))
     }
 
-    async fn prepare_without_common_subplans(&self, state: SessionState, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
+    async fn prepare_without_common_subplans(&self, state: &mut SessionState, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
         let mut kept = Kept::default();
         if self.gathers_to_number(plan) {
-            let main = self.number_rows(&state, state.optimize(plan)?, &mut kept, tracker).await?;
+            let main = self.number_rows(state, state.optimize(plan)?, &mut kept, tracker).await?;
             if !kept.scratch.is_empty() {
-                return Ok(kept.beside(self.physical_of(state, &main).await?));
+                return Ok(kept.beside(self.physical_of(state.clone(), &main).await?));
             }
         }
         Ok(kept.beside(self.physical_by(state, Mode::Run, plan).await?))
@@ -148,7 +153,7 @@ impl Session {
     }
 
     /// The same by a state of its own.
-    pub(super) async fn plan_to_show_by(&self, state: SessionState, plan: &LogicalPlan, mode: Mode) -> Result<Shown> {
+    pub(super) async fn plan_to_show_by(&self, mut state: SessionState, plan: &LogicalPlan, mode: Mode) -> Result<Shown> {
         let Some(taken_out) = Box::pin(self.common_subplans(&state, plan)).await else {
             let optimized = state.optimize(plan)?;
             if self.gathers_to_number(&optimized) {
@@ -157,7 +162,7 @@ impl Session {
                     return Ok(Shown { physical: self.physical_of(state, &numbered).await?, optimized: numbered, common });
                 }
             }
-            return Ok(Shown { physical: self.physical_by(state, mode, plan).await?, optimized, common: Vec::new() });
+            return Ok(Shown { physical: self.physical_by(&mut state, mode, plan).await?, optimized, common: Vec::new() });
         };
         let stand_ins = stand_ins(&taken_out);
         let mut common = Vec::with_capacity(taken_out.subplans.len());
@@ -186,6 +191,9 @@ impl Session {
     }
 
     async fn take_out_common_subplans(&self, state: &SessionState, plan: &LogicalPlan) -> Result<Option<TakenOut>> {
+        if !reads_several(plan)? {
+            return Ok(None);
+        }
         let analyzed = compute_once::analyze(state, plan)?;
         let mut common = compute_once::find::find_common_subplans(&analyzed)?;
         if common.is_empty() {
@@ -244,6 +252,16 @@ impl Session {
         let ran = Ran { name: name.to_string(), physical, reports: tracker.take_reports(), elapsed: started.elapsed() };
         Ok((self.names.scan(&stored), ran))
     }
+}
+
+/// Whether anything could be mentioned twice: each mention reads something.
+fn reads_several(plan: &LogicalPlan) -> Result<bool> {
+    let mut reads = 0;
+    plan.apply_with_subqueries(|node| {
+        reads += usize::from(node.inputs().is_empty());
+        Ok(if reads > 1 { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(reads > 1)
 }
 
 fn stand_ins(taken_out: &TakenOut) -> Sources {

@@ -73,7 +73,8 @@ impl Session {
         let trained = async {
             let _announced = live::announce(&run_id, &name.to_string());
             let planned = Box::pin(self.plan_model(create, model_type, &run_id, mode, tracker)).await?;
-            let trained = Box::pin(self.train(&planned.plan, &planned.spec, tracker)).await;
+            let training = Box::pin(self.train(&planned.plan, &planned.spec, tracker));
+            let (trained, ()) = futures::join!(training, Box::pin(self.names.registry().read_ahead()));
             let (trained, tasks) = trained.map_err(|e| of_option(e, &create.options))?;
             Ok((planned, trained, tasks))
         };
@@ -332,7 +333,7 @@ fn record_of(
     let inputs = match &preparation {
         Some(preparation) => preparation::inputs(preparation)?,
         // Columns of which training alone makes use, such as weights, are not needed again.
-        None => orrery_models::model_type(&spec.model_type)?.read(&trained.file)?.inputs().to_vec(),
+        None => orrery_models::model_type(&spec.model_type)?.inputs(&trained.file)?,
     };
     let record = ModelRecord {
         reference: ModelReference { name: name.to_string(), version: 0, url: String::new(), checksum: String::new() },

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::access::Authorized;
+use super::analyze::explained;
 use super::{Mode, Outcome, Session, Tracker, parameters, planning};
 use crate::Result;
 use crate::dialect::{self, Statement, StatementText};
@@ -19,16 +20,28 @@ pub struct Described {
 }
 
 impl Session {
-    /// Plans a statement without values for its parameters, and runs nothing.
+    /// Plans a statement without values for its parameters, and runs nothing. It is in the audit all the same, since it could be tried in order to find out
+    /// what there is.
     ///
     /// # Errors
     /// What is wrong with the statement, with its place.
     pub async fn describe_statement(&self, text: &StatementText) -> Result<Described> {
         let statement = self.parse(text)?;
         let names = dialect::parameters(text)?;
-        let planned = Box::pin(self.with_rights(self.columns_of(&statement, text)));
+        let begun = self.begin_record(&statement, text, Some("prepare"));
+        let mut objects = Vec::new();
+        let work = async {
+            let columns = Box::pin(self.columns_of(&statement, text)).await;
+            objects = self.names.guard().objects();
+            columns
+        };
+        let planned = Box::pin(self.with_rights(work));
         let (columns, types) = parameters::with_types(planned).await;
-        let columns = columns.map_err(|error| planning::locate(error, text))?;
+        let columns = columns.map_err(|error| planning::locate(error, text));
+        if let Some(begun) = begun {
+            begun.end_without_rows(objects, columns.as_ref().err());
+        }
+        let columns = columns?;
         let is_open = |name: &String| !types.contains_key(name);
         let has_null = |schema: &Schema| schema.fields().iter().any(|field| *field.data_type() == DataType::Null);
         // What a parameter of unknown type makes of its column is seen when it has a value.
@@ -53,10 +66,9 @@ impl Session {
                 Ok(Some(self.physical(&plan).await?.schema()))
             }
             Statement::Explain { statement, verbose, .. } => {
-                match self.explain(statement, text, false, *verbose, Mode::Run, &tracker).await? {
-                    Outcome::Rows(rows) => Ok(Some(rows.schema())),
-                    _ => Ok(None),
-                }
+                // Its rows are about the plan that it would have: to see them, samples might be read.
+                self.explain(statement, text, false, *verbose, Mode::Check, &tracker).await?;
+                Ok(Some(explained::<&str>(Vec::new())?.schema()))
             }
             Statement::Show(_) | Statement::Describe(_) => match self.dispatch(statement, text, Mode::Check, &tracker).await? {
                 Outcome::Rows(rows) => Ok(Some(rows.schema())),

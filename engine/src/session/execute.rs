@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
@@ -77,7 +78,7 @@ impl Session {
         tracker: &Tracker,
         token: &CancellationToken,
     ) -> Result<Outcome> {
-        let begun = self.begin_record(statement, text, mode);
+        let begun = self.begin_record(statement, text, (mode == Mode::Check).then_some("dry run"));
         let mut objects = Vec::new();
         let work = async {
             let allowance = self.names.guard().allow(statement, mode, token).await?;
@@ -177,25 +178,27 @@ impl Session {
             Statement::Describe(Describe::ModelHistory { name, limit }) => self.describe_model_history(name, *limit).await,
             Statement::Access(statement) => Box::pin(self.change_access(statement, mode, tracker)).await,
             Statement::DataFusion(statement) => {
-                let state = self.context.state();
+                let mut state = self.spare_state.take(&self.context);
                 let plan = planning::plan_statement(&state, &self.names, statement.as_ref().clone()).await?;
-                self.run_query(plan, mode, tracker).await
+                self.run_query(&mut state, plan, mode, tracker).await
             }
         }
     }
 
     async fn query(&self, query: Box<Query>, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
-        let state = self.context.state();
+        let mut state = self.spare_state.take(&self.context);
         let plan = planning::plan_query(&state, &self.names, query).await?;
-        self.run_query(plan, mode, tracker).await
+        let outcome = self.run_query(&mut state, plan, mode, tracker).await;
+        self.spare_state.give_back(state);
+        outcome
     }
 
-    async fn run_query(&self, plan: LogicalPlan, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
+    async fn run_query(&self, state: &mut SessionState, plan: LogicalPlan, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
         if mode == Mode::Check {
-            self.physical(&plan).await?;
+            self.physical_by(state, mode, &plan).await?;
             return Ok(Outcome::Done("plans".to_string()));
         }
-        let prepared = self.prepare(&plan, tracker).await?;
+        let prepared = Box::pin(self.prepare_by(state, &plan, tracker)).await?;
         tracker.start(&prepared.physical);
         let rows = self.backend.stream(Arc::clone(&prepared.physical), &self.context, tracker).await?;
         Ok(Outcome::Rows(prepared.rows(rows)))

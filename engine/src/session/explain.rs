@@ -34,7 +34,7 @@ impl Session {
                 let ruled_out = Arc::new(RuledOut::default());
                 let mut telling = telling(&state, &told);
                 telling.config_mut().set_extension(Arc::clone(&ruled_out));
-                let prepared = Box::pin(self.prepare_by(telling, &logical, tracker)).await?;
+                let prepared = Box::pin(self.prepare_by(&mut telling, &logical, tracker)).await?;
                 tell_logical(&state, &logical, &told)?;
                 let planning = Planning { hints: hints::outcomes(&logical)?, rewrites: told.names(), ruled_out: ruled_out.tables() };
                 return self.analyze(prepared, planning, verbose, tracker).await;

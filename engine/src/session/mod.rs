@@ -42,6 +42,7 @@ mod runtime;
 mod scalar_calls;
 mod scratch;
 mod show;
+mod spare_state;
 mod summarize;
 mod system_rows;
 mod timestamp_types;
@@ -96,6 +97,7 @@ pub struct Session {
     statement_key: Mutex<Option<String>>,
     /// What the server calls it.
     session_name: Option<String>,
+    spare_state: spare_state::SpareState,
 }
 
 impl Session {
@@ -157,6 +159,7 @@ impl Session {
             cancel: Mutex::new(CancellationToken::new()),
             statement_key: Mutex::default(),
             session_name: options.session_name,
+            spare_state: spare_state::SpareState::default(),
         })
     }
 

@@ -148,8 +148,11 @@ impl Session {
             let error = Error::sql(format!("the schema '{catalog}.{schema}' does not exist"));
             return Err(error.hint(format!("schemas of {catalog} are: {}", self.names.visible_schemas(&catalog).await?.join(", "))));
         }
-        let mut models = self.names.registry().listing(&catalog, &schema).await?;
-        let is_seen = |model: &str| self.names.guard().sees(&Securable::model(&TableName::new(&catalog, &schema, model)));
+        let mut models = self.names.list_models(&catalog, &schema).await?;
+        let is_seen = |model: &str| {
+            let name = TableName::new(&catalog, &schema, model);
+            self.names.is_planned_model(&name) || self.names.guard().sees(&Securable::model(&name))
+        };
         models.retain(|model| matches(like, &model.name) && is_seen(&model.name));
         let aliases = |model: &ModelListing| {
             model.aliases.iter().map(|row| format!("{} = {}", row.alias, row.version)).collect::<Vec<_>>().join(", ")

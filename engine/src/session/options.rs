@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use datafusion::common::config::ConfigOptions;
 
 use super::runtime::SharedRuntime;
 use crate::access::Principal;
@@ -82,6 +83,11 @@ pub(super) const RESTRICTED: &[&str] = &[
 
 /// The setting of ours: how many bytes a subplan that occurs several times has to read at least to be computed once.
 pub(super) const COMMON_SUBPLAN_BYTES: &str = "orrery.common_subplan_bytes";
+
+/// Gives the settings by which the same SQL means something else their defaults, for what is planned on behalf of somebody who has not set them.
+pub(super) fn restore_meaning(options: &mut ConfigOptions) {
+    options.sql_parser.parse_float_as_decimal = ConfigOptions::default().sql_parser.parse_float_as_decimal;
+}
 
 /// All settings that `SET` may change.
 pub(super) fn settable() -> Vec<&'static str> {

@@ -12,19 +12,19 @@ use crate::planner::salt_skewed_joins::{forget_candidates, note_candidates, with
 
 impl Session {
     /// The plan that a state makes of a statement that is run, shown or only checked.
-    pub(super) async fn physical_by(&self, mut state: SessionState, mode: Mode, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    pub(super) async fn physical_by(&self, state: &mut SessionState, mode: Mode, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         if mode == Mode::Check {
-            return Ok(self.in_partitions(state, plan).await?.0);
+            return self.in_partitions(state, plan).await;
         }
         // As it runs: where joins may be skewed, samples of their sides are read first.
-        note_candidates(&mut state);
-        let (planned, state) = self.in_partitions(state, plan).await?;
+        note_candidates(state);
+        let planned = self.in_partitions(state, plan).await?;
         Ok(with_samples(planned, state, plan).await?)
     }
 
     /// A plan that reads nothing while it is made.
     pub(super) async fn physical(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        Box::pin(self.physical_by(self.context.state(), Mode::Check, plan)).await
+        Box::pin(self.physical_by(&mut self.context.state(), Mode::Check, plan)).await
     }
 
     /// The physical plan of an optimized one.
@@ -42,19 +42,19 @@ impl Session {
         }
     }
 
-    /// The plan with as many partitions as suit what it reads, and the state that it was made with.
-    async fn in_partitions(&self, mut state: SessionState, plan: &LogicalPlan) -> Result<(Arc<dyn ExecutionPlan>, SessionState)> {
-        let Some(partitions) = self.backend.partitions(None) else { return Ok((state.create_physical_plan(plan).await?, state)) };
+    /// The plan with as many partitions as suit what it reads; the state has that setting then.
+    async fn in_partitions(&self, state: &mut SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(partitions) = self.backend.partitions(None) else { return Ok(state.create_physical_plan(plan).await?) };
         // How much is read is known once files have been pruned, that is in the physical plan.
         state.config_mut().options_mut().execution.target_partitions = partitions;
         let physical = state.create_physical_plan(plan).await?;
         match self.backend.partitions(Some(bytes_read(physical.as_ref()))) {
             Some(better) if better != partitions => {
-                forget_candidates(&state);
+                forget_candidates(state);
                 state.config_mut().options_mut().execution.target_partitions = better;
-                Ok((state.create_physical_plan(plan).await?, state))
+                Ok(state.create_physical_plan(plan).await?)
             }
-            _ => Ok((physical, state)),
+            _ => Ok(physical),
         }
     }
 }

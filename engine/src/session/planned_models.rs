@@ -12,7 +12,7 @@ use orrery_models::Model;
 use parking_lot::RwLock;
 
 use super::catalog::Names;
-use crate::models::registry::{AliasRow, missing_alias};
+use crate::models::registry::{AliasRow, ModelListing, missing_alias};
 use crate::models::{ModelRecord, Selector, cache};
 use crate::{Error, Result};
 
@@ -82,6 +82,30 @@ impl Names {
         Ok(aliases)
     }
 
+    /// The models of a schema that exist or would, by name.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub(super) async fn list_models(&self, catalog: &str, schema: &str) -> Result<Vec<ModelListing>> {
+        let mut models = self.registry().listing(catalog, schema).await?;
+        let is_here = |name: &&TableName| name.catalog == catalog && name.schema == schema;
+        let planned: Vec<TableName> = self.planned_models.0.read().keys().filter(is_here).cloned().collect();
+        for name in planned {
+            let known = models.iter().position(|model| model.name == name.table).map(|at| models.remove(at));
+            let versions = self.model_versions(&name).await?;
+            let Some(newest) = versions.last().cloned() else { continue };
+            models.push(ModelListing {
+                versions: versions.iter().map(|record| record.reference.version).collect(),
+                newest,
+                aliases: self.model_aliases(&name).await?,
+                row: known.and_then(|model| model.row),
+                name: name.table,
+            });
+        }
+        models.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(models)
+    }
+
     /// Whether the dry run knows more of a model than the registry does.
     pub(super) fn is_planned_model(&self, name: &TableName) -> bool {
         self.planned_model(name).is_some()
@@ -123,6 +147,7 @@ impl Names {
         let newest = self.model_versions(name).await?.last().map_or(0, |record| record.reference.version);
         record.reference.version = self.last_number(name, newest).await? + 1;
         record.reference.checksum = format!("planned {}", uuid::Uuid::new_v4());
+        record.created_at_micros = chrono::Utc::now().timestamp_micros();
         cache::process().lend(&record.reference, &model);
         self.change_planned(name, |planned| {
             planned.last = record.reference.version;

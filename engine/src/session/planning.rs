@@ -1,5 +1,6 @@
 //! Syntax tree → logical plan, and the small evaluations that statements need while they are planned.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -9,13 +10,15 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 use datafusion::physical_plan;
 use datafusion::sql::parser::{CopyToSource, CopyToStatement, Statement as DataFusionStatement};
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, Query, SelectItem, SetExpr, Spanned as _, Statement as SqlStatement, Visit as _, Visitor,
+};
 use orrery_lakehouse::TableName;
 
 use super::catalog::Names;
 use super::{parameters, relations};
 use crate::dialect::{self, Statement, StatementText};
-use crate::{Error, Result};
+use crate::{Error, Position, Result};
 
 /// How different a name may be to be offered as "did you mean".
 const SIMILAR_ENOUGH: f64 = 0.7;
@@ -68,6 +71,24 @@ pub(super) fn select_of(exprs: Vec<Expr>) -> Result<Box<Query>> {
         select.projection = named.map(|(i, expr)| SelectItem::ExprWithAlias { expr, alias: Ident::new(format!("v{i}")) }).collect();
     }
     Ok(query)
+}
+
+/// Refuses a subquery where a constant is computed before a statement has its turn: it could read for as long as it likes, whatever the limits of its user.
+pub(super) fn refuse_subqueries(expr: &Expr, place: &str) -> Result<()> {
+    struct Finder;
+    impl Visitor for Finder {
+        type Break = Option<Position>;
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Option<Position>> {
+            ControlFlow::Break(Position::of_span(query.span()))
+        }
+    }
+    match expr.visit(&mut Finder) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(position) => {
+            Err(Error::unsupported(format!("a subquery in {place}"), position).hint("a constant such as TIMESTAMP '2030-01-31 10:00:00'"))
+        }
+    }
 }
 
 /// The values of constant expressions, computed here whatever the backend.

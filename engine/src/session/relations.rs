@@ -114,6 +114,7 @@ fn version_number(expr: &Expr) -> Result<u64> {
 
 /// The moment of `TIMESTAMP AS OF`: any constant expression; text without an offset is UTC.
 async fn timestamp(state: &SessionState, names: &Names, expr: Expr) -> Result<DateTime<Utc>> {
+    planning::refuse_subqueries(&expr, "TIMESTAMP AS OF")?;
     let text = expr.to_string();
     let cast = Expr::Cast {
         kind: CastKind::Cast,

@@ -104,7 +104,11 @@ impl StoredTable {
         Ok(rows)
     }
 
-    async fn table(&self, on: &Place) -> Result<Option<Arc<Table>>> {
+    /// The newest version; `None` while there is none.
+    ///
+    /// # Errors
+    /// It is no table, is damaged, or cannot be read.
+    pub(crate) async fn table(&self, on: &Place) -> Result<Option<Arc<Table>>> {
         match on.warehouse.relation(&self.name).await? {
             Some(Relation::Table(table)) => Ok(Some(table)),
             Some(Relation::View(_)) => {

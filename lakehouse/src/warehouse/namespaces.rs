@@ -6,7 +6,7 @@ use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
 use serde_json::json;
 
 use super::Warehouse;
-use super::listing::{delete_objects, folders, holds_objects};
+use super::listing::{delete_objects, folders, holds_objects, object_exists};
 use crate::error::{Error, Result, storage_error};
 use crate::names::{TableName, check_identifier};
 
@@ -32,7 +32,7 @@ impl Warehouse {
     /// Whether the catalog exists.
     pub async fn catalog_exists(&self, catalog: &str) -> Result<bool> {
         check_identifier("catalog", catalog)?;
-        Ok(BUILT_IN_CATALOGS.contains(&catalog) || holds_objects(self.store().as_ref(), &self.path(&[catalog])?).await?)
+        Ok(BUILT_IN_CATALOGS.contains(&catalog) || self.is_there(&[catalog], CATALOG_MARKER).await?)
     }
 
     /// Creates a catalog.
@@ -86,7 +86,14 @@ impl Warehouse {
         if schema == DEFAULT_SCHEMA {
             return self.catalog_exists(catalog).await;
         }
-        holds_objects(self.store().as_ref(), &self.path(&[catalog, schema])?).await
+        self.is_there(&[catalog, schema], SCHEMA_MARKER).await
+    }
+
+    /// Whether a folder has its marker or, without one, anything else. The marker nearly always tells, where a listing of a local folder looks through all of it.
+    async fn is_there(&self, folder: &[&str], marker: &str) -> Result<bool> {
+        let store = self.store();
+        let marker = self.path(&[folder, &[marker]].concat())?;
+        Ok(object_exists(store.as_ref(), &marker).await? || holds_objects(store.as_ref(), &self.path(folder)?).await?)
     }
 
     /// Creates a schema in an existing catalog.

@@ -32,15 +32,26 @@ impl Warehouse {
     /// of a table of that name is completed first.
     pub async fn begin_write(&self, request: WriteRequest) -> Result<PendingWrite> {
         request.name.check()?;
-        self.require_schema(&request.name.catalog, &request.name.schema).await?;
-        if self.view_exists(&request.name).await? {
+        let name = &request.name;
+        let (has_schema, is_view, is_dropped, existing) = futures::join!(
+            self.require_schema(&name.catalog, &name.schema),
+            self.view_exists(name),
+            self.is_dropped(name),
+            Box::pin(self.load_table(name))
+        );
+        has_schema?;
+        if is_view? {
             return Err(Error::AlreadyExists(format!(
                 "{} is a view; it cannot be written to, and a table cannot have the same name",
                 request.name
             )));
         }
-        self.finish_drop(&request.name).await?;
-        let existing = self.load_table(&request.name).await?;
+        let existing = if is_dropped? {
+            self.finish_drop(name).await?;
+            None
+        } else {
+            existing?
+        };
         if let Some(base) = request.base_version
             && existing.as_ref().is_none_or(|table| table.version() != base)
         {

@@ -53,6 +53,19 @@ async fn catalogs_and_schemas() {
     catalogs_and_schemas_on(&Lake::at("memory:///lake").await).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lost_its_marker_exists_by_what_it_holds() {
+    let lake = Lake::local().await;
+    lake.warehouse.create_catalog("lab", false, None).await.unwrap();
+    lake.warehouse.create_schema("lab", "gold", false, None).await.unwrap();
+    let (catalog, schema) = (lake.root().join("lab"), lake.root().join("lab/gold"));
+    std::fs::remove_file(catalog.join("_catalog.json")).unwrap();
+    std::fs::rename(schema.join("_schema.json"), schema.join("other.json")).unwrap();
+    assert!(lake.warehouse.catalog_exists("lab").await.unwrap() && lake.warehouse.schema_exists("lab", "gold").await.unwrap());
+    std::fs::remove_file(schema.join("other.json")).unwrap();
+    assert!(!lake.warehouse.catalog_exists("lab").await.unwrap() && !lake.warehouse.schema_exists("lab", "gold").await.unwrap());
+}
+
 #[tokio::test]
 async fn opening_and_listing_writes_nothing() {
     let lake = Lake::local().await;

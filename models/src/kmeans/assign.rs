@@ -112,8 +112,8 @@ pub fn assign(
     let mut labels = vec![0u16; TILE_ROWS];
     let mut squares = vec![0.0; TILE_ROWS];
     for (i, part) in parts.iter_mut().enumerate() {
-        if i % CANCEL_EVERY == 0 && observer.is_cancelled() {
-            return Err(ModelError::cancelled());
+        if i % CANCEL_EVERY == 0 {
+            observer.check()?;
         }
         match &mut searcher {
             Some(searcher) => search(searcher, part, grids, centres, moves.as_ref(), sums),

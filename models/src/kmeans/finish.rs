@@ -8,7 +8,7 @@ use super::rows::Part;
 use crate::exact_sum::{Grid, GridSum};
 use crate::features::TILE_ROWS;
 use crate::simd::widest;
-use crate::{ModelError, Result};
+use crate::{ModelError, Observer, Result};
 
 /// Mantissa bits that tell apart the steps of the table of distances: steps of 2⁻⁷ of a value.
 const STEP_BITS: u32 = 7;
@@ -80,11 +80,15 @@ impl Finished {
 }
 
 /// Distances of rows to their nearest centres.
-pub fn finish(parts: &[Part], assigned: Assigned, centres: &[f64], ends: &Ends) -> Finished {
+///
+/// # Errors
+/// Training was cancelled.
+pub fn finish(parts: &[Part], assigned: Assigned, centres: &[f64], ends: &Ends, observer: &dyn Observer) -> Result<Finished> {
     let mut distances = vec![Distances::default(); assigned.sums.len()];
     let features = centres.len() / distances.len().max(1);
     let (mut labels, mut squares) = (vec![0; TILE_ROWS], vec![0.0; TILE_ROWS]);
     for part in parts {
+        observer.check()?;
         let rows = part.tile.rows;
         widest(Nearest { tile: &part.tile.values, rows, features, centres, labels: &mut labels, squares: &mut squares });
         for (row, (label, square)) in labels.iter().zip(&squares).take(rows).enumerate() {
@@ -97,7 +101,7 @@ pub fn finish(parts: &[Part], assigned: Assigned, centres: &[f64], ends: &Ends) 
             }
         }
     }
-    Finished { assigned, distances }
+    Ok(Finished { assigned, distances })
 }
 
 /// The clusters for which silhouettes are computed.
@@ -196,14 +200,15 @@ pub fn silhouette(own: f64, other: f64, weight: f64, cluster_weight: f64) -> f64
 /// Silhouettes of rows, and the table of their distances.
 ///
 /// # Errors
-/// Clusters that contradict each other.
-pub fn spread(parts: &[Part], clusters: &Spreads) -> Result<Spread> {
+/// Clusters that contradict each other; training was cancelled.
+pub fn spread(parts: &[Part], clusters: &Spreads, observer: &dyn Observer) -> Result<Spread> {
     let features = clusters.centres.len() / clusters.places.len().max(1);
     let mut steps = vec![0u64; STEPS];
     let mut sum = GridSum::default();
     let (mut labels, mut squares) = (vec![0; TILE_ROWS], vec![0.0; TILE_ROWS]);
     let (mut own, mut other) = (vec![0.0; TILE_ROWS], vec![0.0; TILE_ROWS]);
     for part in parts {
+        observer.check()?;
         let (tile, rows) = (&part.tile.values[..], part.tile.rows);
         widest(Nearest { tile, rows, features, centres: &clusters.centres, labels: &mut labels, squares: &mut squares });
         for (label, square) in labels.iter_mut().zip(&squares).take(rows) {

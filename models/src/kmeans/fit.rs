@@ -176,8 +176,8 @@ impl Fit<'_> {
     fn first_centres(&mut self, k: usize, number: u32, sample: &Points) -> Result<Vec<f64>> {
         let seed = random(self.settings.seed, u64::from(number), 0);
         let mut centres = match &self.settings.init {
-            Init::Parallel { steps } => sample.best_parallel(k, *steps, (seed, self.settings.runs), self.settings.cosine),
-            Init::PlusPlus => sample.once_plus_plus(k, seed),
+            Init::Parallel { steps } => sample.best_parallel(k, *steps, (seed, self.settings.runs), self.settings.cosine, self.observer)?,
+            Init::PlusPlus => sample.once_plus_plus(k, seed, self.observer)?,
             Init::Random => sample.random(k, seed),
             Init::Custom => self.chosen(k)?,
             Init::Given(centres) => {
@@ -215,9 +215,7 @@ impl Fit<'_> {
         let mut last = f64::INFINITY;
         for iteration in 0..self.settings.max_iterations {
             let begin = Instant::now();
-            if self.observer.is_cancelled() {
-                return Err(ModelError::cancelled());
-            }
+            self.observer.check()?;
             let request = Request::Assign { preparation: self.preparation.clone(), grids: self.grids.clone(), centres: centres.clone() };
             let assigned = merge_assigned(run(self.passes, &request)?)?;
             let step = self.step(&assigned, &centres);

@@ -233,9 +233,9 @@ impl Block for Rows {
             Request::Assign { grids, centres, .. } => encode(&self.assign(grids, centres, observer)?),
             Request::Finish { grids, centres, ends, .. } => {
                 let assigned = self.assign(grids, centres, observer)?;
-                encode(&finish(&self.parts, assigned, centres, ends))
+                encode(&finish(&self.parts, assigned, centres, ends, observer)?)
             }
-            Request::Spread { clusters, .. } => encode(&spread(&self.parts, clusters)?),
+            Request::Spread { clusters, .. } => encode(&spread(&self.parts, clusters, observer)?),
         }
     }
 

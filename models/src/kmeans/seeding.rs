@@ -2,7 +2,8 @@
 //!
 //! * `kmeans_parallel`: k-means|| (B. Bahmani et al., "Scalable K-Means++", 2012): in a few steps, rows are drawn with a probability that grows with their
 //!   distance to what is drawn already; the candidates, weighted by the rows that are nearest to them, are reduced to k by k-means++. Because the sample lies in
-//!   memory, this is done several times, each result is refined by Lloyd's iterations on the sample, and the best is kept.
+//!   memory, this is done several times, each result is refined by Lloyd's iterations on the sample, and the best is kept. After a few iterations only the
+//!   better half goes on: one of the others hardly ever ends best.
 //! * `kmeans++` (D. Arthur, S. Vassilvitskii, 2007), in the greedy form: of several draws the one that lowers the cost most, as scikit-learn does.
 //! * `random`: distinct rows.
 //!
@@ -16,9 +17,12 @@ use crate::exact_sum::Grid;
 use crate::features::{TILE_ROWS, Tile};
 use crate::keyed_random::{Sequence, random, uniform};
 use crate::simd::widest;
+use crate::{Observer, Result};
 
 /// Lloyd's iterations on the sample for each attempt.
 const REFINEMENTS: usize = 50;
+/// Those of them after which the worse half of the attempts is given up.
+const FIRST_REFINEMENTS: usize = 8;
 /// Relative fall of the cost below which an attempt is not refined further.
 const REFINED: f64 = 1e-5;
 /// Attempts of `kmeans_parallel`, within what [`ATTEMPT_WORK`] allows; several runs share them.
@@ -86,22 +90,23 @@ impl Points {
         }
     }
 
-    fn for_each_nearest(&self, centres: &[f64], mut each: impl FnMut(usize, &Tile, &[u16], &[f64])) {
+    fn for_each_nearest(&self, centres: &[f64], observer: &dyn Observer, mut each: impl FnMut(usize, &Tile, &[u16], &[f64])) -> Result<()> {
         let (mut labels, mut squares) = ([0; TILE_ROWS], [0.0; TILE_ROWS]);
         for (i, tile) in self.tiles.iter().enumerate() {
+            observer.check()?;
             let (rows, features) = (tile.rows, self.features);
             widest(Nearest { tile: &tile.values, rows, features, centres, labels: &mut labels, squares: &mut squares });
             each(i * TILE_ROWS, tile, &labels[..rows], &squares[..rows]);
         }
+        Ok(())
     }
 
-    /// Lloyd's iterations until the cost hardly falls; the last cost.
-    fn refine(&self, centres: &mut [f64], normalize: bool, iterations: usize) -> f64 {
+    /// Lloyd's iterations until the cost hardly falls; the last cost, which is the cost `before` of a call that goes on.
+    fn refine(&self, centres: &mut [f64], mut before: f64, normalize: bool, iterations: usize, observer: &dyn Observer) -> Result<f64> {
         let k = centres.len() / self.features;
-        let mut before = f64::INFINITY;
         for _ in 0..iterations {
             let (mut sums, mut weights, mut cost) = (vec![0.0; centres.len()], vec![0.0; k], 0.0);
-            self.for_each_nearest(centres, |first, tile, labels, squares| {
+            self.for_each_nearest(centres, observer, |first, tile, labels, squares| {
                 for (row, label) in labels.iter().enumerate() {
                     let (weight, cluster) = (self.weights[first + row], usize::from(*label));
                     cost += weight * squares[row];
@@ -109,9 +114,9 @@ impl Points {
                     let sums = &mut sums[cluster * self.features..(cluster + 1) * self.features];
                     sums.iter_mut().enumerate().for_each(|(f, sum)| *sum += weight * tile.values[f * TILE_ROWS + row]);
                 }
-            });
+            })?;
             if before - cost <= REFINED * cost {
-                return cost;
+                return Ok(cost);
             }
             before = cost;
             for (i, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
@@ -122,17 +127,18 @@ impl Points {
                 }
             }
         }
-        before
+        Ok(before)
     }
 
     /// Greedy k-means++.
-    fn plus_plus(&self, k: usize, sequence: &mut Sequence) -> Vec<usize> {
+    fn plus_plus(&self, k: usize, sequence: &mut Sequence, observer: &dyn Observer) -> Result<Vec<usize>> {
         let draws = 2 + (k.ilog2() * 7 / 10) as usize; // about 2 + ln k
         let mut squares = vec![f64::INFINITY; self.count()];
         let mut cumulative = cumulate(self.weights.iter().copied());
         let mut chosen = vec![draw(&cumulative, sequence)];
         self.lower(&self.point(chosen[0]), &mut squares);
         while chosen.len() < k.min(self.count()) {
+            observer.check()?;
             cumulative = cumulate(squares.iter().zip(&self.weights).map(|(square, weight)| square * weight));
             let mut best: Option<(f64, usize, Vec<f64>)> = None;
             for _ in 0..draws {
@@ -150,11 +156,11 @@ impl Points {
             squares = lowered;
             chosen.push(place);
         }
-        chosen
+        Ok(chosen)
     }
 
     /// The candidates of k-means||.
-    fn candidates(&self, k: usize, steps: u64, seed: u64) -> Vec<usize> {
+    fn candidates(&self, k: usize, steps: u64, seed: u64, observer: &dyn Observer) -> Result<Vec<usize>> {
         let mut squares = vec![f64::INFINITY; self.count()];
         let first = draw(&cumulate(self.weights.iter().copied()), &mut Sequence::new(seed, 0));
         let mut chosen = vec![first];
@@ -165,46 +171,65 @@ impl Points {
             let drawn: Vec<usize> =
                 (0..self.count()).filter(|i| uniform(seed, self.keys[*i], step) < wanted * squares[*i] * self.weights[*i]).collect();
             for place in &drawn {
+                observer.check()?;
                 self.lower(&self.point(*place), &mut squares);
             }
             chosen.extend(drawn);
         }
-        chosen
+        Ok(chosen)
     }
 
-    fn parallel(&self, k: usize, steps: u64, seed: u64, normalize: bool) -> Vec<f64> {
-        let candidates = self.candidates(k, steps, seed);
+    fn parallel(&self, k: usize, steps: u64, seed: u64, normalize: bool, observer: &dyn Observer) -> Result<Vec<f64>> {
+        let candidates = self.candidates(k, steps, seed, observer)?;
         let mut sequence = Sequence::new(seed, 1);
         if candidates.len() <= k {
-            return self.centres(&self.plus_plus(k, &mut sequence));
+            return Ok(self.centres(&self.plus_plus(k, &mut sequence, observer)?));
         }
         let values = self.centres(&candidates);
         let mut weights = vec![0.0; candidates.len()];
-        self.for_each_nearest(&values, |first, _, labels, _| {
+        self.for_each_nearest(&values, observer, |first, _, labels, _| {
             labels.iter().enumerate().for_each(|(row, label)| weights[usize::from(*label)] += self.weights[first + row]);
-        });
+        })?;
         let reduced = Self::new(values.chunks(self.features), weights, self.features);
-        let mut centres = reduced.centres(&reduced.plus_plus(k, &mut sequence));
-        reduced.refine(&mut centres, normalize, REFINEMENTS);
-        centres
+        let mut centres = reduced.centres(&reduced.plus_plus(k, &mut sequence, observer)?);
+        reduced.refine(&mut centres, f64::INFINITY, normalize, REFINEMENTS, observer)?;
+        Ok(centres)
     }
 
     /// The best of several results of k-means||, refined on these points.
-    pub fn best_parallel(&self, k: usize, steps: u64, (seed, runs): (u64, u32), normalize: bool) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// Training was cancelled.
+    pub fn best_parallel(
+        &self,
+        k: usize,
+        steps: u64,
+        (seed, runs): (u64, u32),
+        normalize: bool,
+        observer: &dyn Observer,
+    ) -> Result<Vec<f64>> {
         let work = (self.count() * k * self.features * REFINEMENTS).max(1);
         let attempts = ((ATTEMPT_WORK / work).min(*ATTEMPTS.end()) / runs as usize).max(*ATTEMPTS.start());
-        let tries = (0..attempts as u64).into_par_iter().map(|attempt| {
-            let mut centres = self.parallel(k, steps, random(seed, attempt, 0), normalize);
-            let cost = self.refine(&mut centres, normalize, REFINEMENTS);
-            (cost, centres)
+        let tries = (0..attempts as u64).into_par_iter().map(|attempt| -> Result<(f64, Vec<f64>)> {
+            let mut centres = self.parallel(k, steps, random(seed, attempt, 0), normalize, observer)?;
+            let cost = self.refine(&mut centres, f64::INFINITY, normalize, FIRST_REFINEMENTS, observer)?;
+            Ok((cost, centres))
         });
-        let tries: Vec<(f64, Vec<f64>)> = tries.collect();
-        tries.into_iter().min_by(|one, other| one.0.total_cmp(&other.0)).map(|best| best.1).unwrap_or_default()
+        let mut tries: Vec<(f64, Vec<f64>)> = tries.collect::<Result<_>>()?;
+        keep_better_half(&mut tries);
+        tries.par_iter_mut().try_for_each(|(cost, centres)| -> Result<()> {
+            *cost = self.refine(centres, *cost, normalize, REFINEMENTS - FIRST_REFINEMENTS, observer)?;
+            Ok(())
+        })?;
+        Ok(tries.into_iter().min_by(|one, other| one.0.total_cmp(&other.0)).map(|best| best.1).unwrap_or_default())
     }
 
     /// Greedy k-means++ once.
-    pub fn once_plus_plus(&self, k: usize, seed: u64) -> Vec<f64> {
-        self.centres(&self.plus_plus(k, &mut Sequence::new(seed, 1)))
+    ///
+    /// # Errors
+    /// Training was cancelled.
+    pub fn once_plus_plus(&self, k: usize, seed: u64, observer: &dyn Observer) -> Result<Vec<f64>> {
+        Ok(self.centres(&self.plus_plus(k, &mut Sequence::new(seed, 1), observer)?))
     }
 
     /// Distinct points.
@@ -213,6 +238,15 @@ impl Points {
         places.sort_by_key(|i| random(seed, self.keys[*i], 1));
         places.truncate(k);
         self.centres(&places)
+    }
+}
+
+/// Keeps the attempts of the least costs, in their order, and those that cost no more than the last of them.
+fn keep_better_half(tries: &mut Vec<(f64, Vec<f64>)>) {
+    let mut costs: Vec<f64> = tries.iter().map(|(cost, _)| *cost).collect();
+    costs.sort_unstable_by(f64::total_cmp);
+    if let Some(most) = costs.get(costs.len().saturating_sub(1) / 2) {
+        tries.retain(|(cost, _)| cost.total_cmp(most).is_le());
     }
 }
 
@@ -239,4 +273,39 @@ fn draw(cumulative: &[f64], sequence: &mut Sequence) -> usize {
     let all = cumulative.last().copied().unwrap_or(0.0);
     let wanted = sequence.uniform() * all;
     cumulative.partition_point(|sum| *sum <= wanted).min(cumulative.len().saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Unobserved;
+
+    #[test]
+    fn the_better_half_goes_on_in_its_order() {
+        let kept = |costs: &[f64]| {
+            let mut tries: Vec<(f64, Vec<f64>)> = costs.iter().map(|cost| (*cost, Vec::new())).collect();
+            keep_better_half(&mut tries);
+            tries.into_iter().map(|one| one.0).collect::<Vec<f64>>()
+        };
+        assert_eq!(kept(&[4.0, 1.0, 3.0, 2.0]), [1.0, 2.0]);
+        assert_eq!(kept(&[2.0, 1.0, 2.0, 2.0]), [2.0, 1.0, 2.0, 2.0]);
+        assert_eq!(kept(&[f64::NAN, f64::INFINITY]), [f64::INFINITY]);
+        assert!(kept(&[]).is_empty());
+    }
+
+    #[test]
+    fn refining_goes_on_where_it_was_left() {
+        let values: Vec<f64> = (0..2000).map(|i| uniform(3, i, 0)).collect();
+        let points = Points::new(values.chunks(2), vec![1.0; 1000], 2);
+        let refined = |parts: &[usize]| {
+            let (mut centres, mut cost) = (points.centres(&[0, 1, 2, 3, 4]), f64::INFINITY);
+            for iterations in parts {
+                cost = points.refine(&mut centres, cost, false, *iterations, &Unobserved).unwrap();
+            }
+            (centres, cost)
+        };
+        assert_eq!(refined(&[1, 2, REFINEMENTS - 3]), refined(&[REFINEMENTS]));
+        assert_eq!(refined(&[200, 200]), refined(&[200]));
+        assert_ne!(refined(&[3]), refined(&[REFINEMENTS]));
+    }
 }

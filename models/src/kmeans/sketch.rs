@@ -12,7 +12,7 @@ use crate::exact_sum::{Grid, GridSum};
 use crate::features::TILE_ROWS;
 use crate::keyed_random::{EMPTY_KEY, extend_key, random};
 use crate::simd::{Kernel, widest};
-use crate::{ModelError, Observer, Result};
+use crate::{Observer, Result};
 
 /// How large a sample may be, and what it depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -47,9 +47,7 @@ pub fn sketch(parts: &[Part], limits: &Limits, observer: &dyn Observer) -> Resul
     let mut gatherer = Gatherer::new(*limits, features);
     let mut priorities = vec![0; TILE_ROWS];
     for part in parts {
-        if observer.is_cancelled() {
-            return Err(ModelError::cancelled());
-        }
+        observer.check()?;
         widest(Priorities { values: &part.tile.values, seed: limits.seed, priorities: &mut priorities });
         for (row, priority) in priorities[..part.tile.rows].iter().enumerate() {
             if *priority <= gatherer.highest && part.weight(row) > 0.0 {

@@ -1,7 +1,8 @@
 //! Tests of whole trainings: closed-form cases, a naive Lloyd, and the same bytes for any division of the rows.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
@@ -439,14 +440,6 @@ fn a_sample_stands_for_more_rows_than_it_holds() {
     assert_eq!(one.file.to_bytes().unwrap(), other.file.to_bytes().unwrap());
 }
 
-struct Cancelled;
-
-impl Observer for Cancelled {
-    fn is_cancelled(&self) -> bool {
-        true
-    }
-}
-
 #[test]
 fn has_an_onnx_graph_with_its_columns() {
     let columns = numbers(&[("income", vec![1.0, 2.0, 9.0]), ("age", vec![0.0, 1.0, 2.0])]);
@@ -465,11 +458,43 @@ fn has_an_onnx_graph_with_its_columns() {
     }
 }
 
+/// Is cancelled after so many looks, and counts them and those before the first iteration.
+struct Looks {
+    most: usize,
+    all: AtomicUsize,
+    first: OnceLock<usize>,
+}
+
+impl Observer for Looks {
+    fn iteration(&self, _: &crate::Iteration) {
+        self.first.get_or_init(|| self.all.load(Ordering::Relaxed));
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.all.fetch_add(1, Ordering::Relaxed) >= self.most
+    }
+}
+
 #[test]
-fn can_be_cancelled() {
-    let columns = numbers(&[("x", vec![1.0, 2.0])]);
-    let trainer = KMeans.trainer(&options(&[clusters(1)]), &inputs(&columns), None).unwrap();
-    let mut collector = trainer.collector();
-    collector.push(&batch(&columns)).unwrap();
-    assert_eq!(crate::train_in_memory(&*trainer, vec![collector], &Cancelled).unwrap_err().cause, Cause::Cancelled);
+fn can_be_cancelled_wherever_it_is() {
+    let columns =
+        numbers(&[("x", (0..3000).map(|i| f64::from(i * 7919 % 1009)).collect()), ("y", (0..3000).map(|i| f64::from(i % 97)).collect())]);
+    for init in ["k-means||", "k-means++"] {
+        let train = |most: usize| {
+            let given = [clusters(5), ("kmeans_init_method", text(init)), ("max_iterations", OptionValue::Int(3))];
+            let trainer = KMeans.trainer(&options(&given), &inputs(&columns), None).unwrap();
+            let mut collector = trainer.collector();
+            collector.push(&batch(&columns)).unwrap();
+            let looks = Looks { most, all: AtomicUsize::new(0), first: OnceLock::new() };
+            let trained = crate::train_in_memory(&*trainer, vec![collector], &looks);
+            (trained.map(|trained| trained.rows).map_err(|error| error.cause), looks)
+        };
+        let (trained, looks) = train(usize::MAX);
+        assert_eq!(trained, Ok(3000));
+        let (all, first) = (looks.all.into_inner(), looks.first.into_inner().unwrap());
+        assert!(first > 8 && all > first, "{init}: {first} looks before the first iteration, {all} in all");
+        for most in [0, first / 2, first, all - 1] {
+            assert_eq!(train(most).0, Err(Cause::Cancelled), "{init}: after {most} of {all} looks");
+        }
+    }
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::config::{Config, Feedback};
+use super::errors::median;
 use super::factors::Factors;
 use super::half_step::{HalfStep, gram};
-use super::held_out::{Predicted, Split, sample};
+use super::held_out::{HeldOut, Predicted, Split, sample};
 use super::ids::{Dictionary, Interner, UNKNOWN};
 use super::normal_equations::Gram;
-use super::ratings::{Ratings, Repeated, Rows};
-use super::wire::{Answer, Number, Part, Request, Setup, pack, unpack_any};
+use super::ratings::{Ratings, Repeated, Rows, statistics};
+use super::wire::{Answer, Number, Part, Request, Setup, encode, flags_from_bytes, flags_to_bytes, pack, unpack_any};
 use crate::model_file::checksum;
 use crate::{Block, Collector, ModelError, Observer, Result};
 
@@ -205,9 +206,11 @@ impl Whole {
         let Some(state) = &self.state else { return Err(ModelError::bug("a training without factors")) };
         let config = setup.apply(&self.config);
         let (keys, [users, items]) = (self.dictionaries[0].random_keys()?, &state.factors);
-        let split = self.split.as_ref().map(|(split, _)| split).filter(|_| with_split);
+        let split = self.split.as_ref().filter(|_| with_split);
+        let known = split.map(|(split, training)| (split, training.each_ref().map(Rows::are_filled)));
+        let held_out = known.as_ref().map(|(split, [users, items])| HeldOut { split, users, items });
         let (ratings, sample) = (&self.ratings[0], sample(&self.dictionaries[0])?);
-        then(self, state, &Predicted { config: &config, ratings, users, items, places: None, keys: &keys, sample, split })
+        then(self, state, &Predicted { config: &config, ratings, users, items, places: None, keys: &keys, sample, held_out })
     }
 
     fn result(&mut self, iteration: u32, setup: Setup, observer: &dyn Observer) -> Result<Vec<u8>> {
@@ -216,13 +219,12 @@ impl Whole {
             let [errors, rankings] = predicted.measure().to_bytes();
             let parts = [
                 block.dictionaries[0].to_ipc()?,
-                f32::to_bytes(&users.to_dense()),
+                users.to_bytes(),
                 block.dictionaries[1].to_ipc()?,
-                f32::to_bytes(&items.to_dense()),
+                items.to_bytes(),
                 errors,
                 rankings,
-                absolutes(predicted),
-                f32::to_bytes(&block.ratings[0].values),
+                encode(&(statistics(&block.ratings[0].values), median(&mut absolutes(predicted))))?,
                 u64::to_bytes(&row_lengths(&block.ratings[0])),
                 u32::to_bytes(&block.ratings[0].others),
             ];
@@ -232,8 +234,8 @@ impl Whole {
 }
 
 /// The absolute errors of explicit feedback.
-fn absolutes(predicted: &Predicted<'_>) -> Vec<u8> {
-    if predicted.config.is_implicit() { Vec::new() } else { f32::to_bytes(&predicted.absolutes()) }
+fn absolutes(predicted: &Predicted<'_>) -> Vec<f32> {
+    if predicted.config.is_implicit() { Vec::new() } else { predicted.absolutes() }
 }
 
 fn half(config: &Config, ratings: &[Rows; 2], side: usize, state: &State, observer: &dyn Observer) -> Result<(Factors, Vec<f64>)> {
@@ -343,14 +345,15 @@ impl OneSide {
             self.split()?;
         }
         let config = setup.apply(&self.config);
-        let dense = |bytes| Factors::from_dense(config.rank, &f32::from_bytes(bytes));
+        let dense = |bytes| Factors::from_bytes(config.rank, bytes);
         let factors = self.pick(0, other_ids, &dense(others))?;
         let before = if own_ids.is_empty() { None } else { Some(self.pick(1, own_ids, &dense(own))?) };
         let gram = if gram.is_empty() { None } else { Some(Gram { upper: f64::from_bytes(gram) }) };
         let ratings = self.ratings(setup.part);
         let step = HalfStep { config: &config, ratings, factors: &factors, gram: gram.as_ref(), before: before.as_ref() };
         let (solved, losses) = step.solve(observer)?;
-        pack(Answer::Rows, &[self.key.as_bytes(), &f32::to_bytes(&solved.to_dense()), &f64::to_bytes(&losses)])
+        let (rows, losses, filled) = (solved.to_bytes(), f64::to_bytes(&losses), flags_to_bytes(&ratings.are_filled()));
+        pack(Answer::Rows, &[self.key.as_bytes(), &rows, &losses, &filled])
     }
 
     /// Hands over what predicts ratings with the factors that came; with `split` only those that are held out count.
@@ -361,21 +364,28 @@ impl OneSide {
         with_split: bool,
         then: impl FnOnce(&Self, &Predicted<'_>) -> Result<T>,
     ) -> Result<T> {
-        let &[item_ids, items, user_ids, users] = parts else { return Err(ModelError::bug("a request for ratings lacks parts")) };
+        let &[item_ids, items, user_ids, users, known_items] = parts else {
+            return Err(ModelError::bug("a request for ratings lacks parts"));
+        };
         if with_split {
             self.split()?;
         }
         let config = setup.apply(&self.config);
-        let dense = |bytes| Factors::from_dense(config.rank, &f32::from_bytes(bytes));
+        let dense = |bytes| Factors::from_bytes(config.rank, bytes);
         let items = dense(items);
+        let known_items = flags_from_bytes(known_items);
+        if with_split && known_items.len() != items.len() {
+            return Err(ModelError::bug("a request for ratings does not say of all items whether they are known"));
+        }
         // For the places of this block's items among all.
         self.pick(0, item_ids, &items)?;
         let users = self.pick(1, user_ids, &dense(users))?;
         let Some((_, places)) = &self.found[0] else { return Err(ModelError::bug("a block without places")) };
         let (keys, places) = (self.own.random_keys()?, Some(places.as_slice()));
-        let split = self.split.as_ref().map(|(split, _)| split).filter(|_| with_split);
+        let known = self.split.as_ref().filter(|_| with_split).map(|(split, training)| (split, training.are_filled()));
+        let held_out = known.as_ref().map(|(split, known_users)| HeldOut { split, users: known_users, items: &known_items });
         let (config, ratings, users, items, keys) = (&config, &self.ratings, &users, &items, &keys);
-        then(self, &Predicted { config, ratings, users, items, places, keys, sample, split })
+        then(self, &Predicted { config, ratings, users, items, places, keys, sample, held_out })
     }
 
     fn rated(&mut self, run: (Setup, u64), parts: &[&[u8]]) -> Result<Vec<u8>> {
@@ -386,7 +396,7 @@ impl OneSide {
             let parts = [
                 errors,
                 rankings,
-                absolutes(predicted),
+                f32::to_bytes(&absolutes(predicted)),
                 f32::to_bytes(&block.ratings.values),
                 u64::to_bytes(&row_lengths(&block.ratings)),
                 u32::to_bytes(&rated),

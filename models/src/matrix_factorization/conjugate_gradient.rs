@@ -2,6 +2,11 @@
 //!
 //! After G. Takács, I. Pilászy, D. Tikk, "Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative Filtering" (2011), as the library
 //! `implicit` does it: from the factors of the iteration before, in 32 bits.
+//!
+//! A pass first scores some of the row's ratings, then adds their rows up. The lanes of scores go through memory before they are added across: where a
+//! compiler sees through to that last sum, it takes lanes apart in pairs instead of keeping them in whole vectors.
+
+#![allow(clippy::needless_range_loop, reason = "lanes are indexed so that loops over them become vector instructions")]
 
 use super::factors::{Factors, LANES};
 use crate::simd::Kernel;
@@ -12,6 +17,66 @@ pub const STEPS: u32 = 3;
 const CONVERGED: f32 = 1e-20;
 
 type Lanes = [f32; LANES];
+
+/// Rows that are scored side by side, so that what they are scored with is loaded once for all.
+const ROWS: usize = 4;
+/// Times so many rows are scored before any score is used.
+const GROUPS: usize = 8;
+
+/// Scores of a few rows.
+struct Scores {
+    /// Sums of the lanes, those of the rows of a group apart from each other.
+    lanes: [[Lanes; GROUPS]; ROWS],
+    scores: [f32; ROWS * GROUPS],
+}
+
+impl Scores {
+    /// How many rows there may be at a time.
+    const MOST: usize = ROWS * GROUPS;
+
+    #[inline(always)]
+    fn new() -> Self {
+        Self { lanes: [[[0.0; LANES]; GROUPS]; ROWS], scores: [0.0; ROWS * GROUPS] }
+    }
+
+    /// The products of the rows at some places with `p`.
+    #[inline(always)]
+    fn of(&mut self, factors: &Factors, places: &[u32], p: &[Lanes]) -> &[f32] {
+        for (group, places) in places.chunks(ROWS).enumerate() {
+            // Of fewer rows the first one fills up.
+            let mut rows = [row_of(factors, places[0], p.len()); ROWS];
+            for (row, place) in rows.iter_mut().zip(places) {
+                *row = row_of(factors, *place, p.len());
+            }
+            let sums = products(&rows, p);
+            for row in 0..ROWS {
+                self.lanes[row][group] = sums[row];
+            }
+        }
+        for at in 0..places.len() {
+            self.scores[at] = across(&self.lanes[at % ROWS][at / ROWS]);
+        }
+        &self.scores[..places.len()]
+    }
+}
+
+#[inline(always)]
+fn row_of(factors: &Factors, place: u32, lanes: usize) -> &[Lanes] {
+    &factors.row(place as usize).as_chunks::<LANES>().0[..lanes]
+}
+
+#[inline(always)]
+fn products(rows: &[&[Lanes]; ROWS], p: &[Lanes]) -> [Lanes; ROWS] {
+    let mut sums = [[0.0; LANES]; ROWS];
+    for n in 0..p.len() {
+        for row in 0..ROWS {
+            for lane in 0..LANES {
+                sums[row][lane] += rows[row][n][lane] * p[n][lane];
+            }
+        }
+    }
+    sums
+}
 
 /// A row's equations, `(Σ w y yᵀ + G + λ I) x = Σ c y`.
 pub struct ConjugateGradient<'a> {
@@ -57,7 +122,7 @@ impl Kernel for ConjugateGradient<'_> {
 
 /// Adds lanes pairwise: the same tree whatever the vectors.
 #[inline(always)]
-fn across(lanes: Lanes) -> f32 {
+fn across(lanes: &Lanes) -> f32 {
     let half = [lanes[0] + lanes[4], lanes[1] + lanes[5], lanes[2] + lanes[6], lanes[3] + lanes[7]];
     (half[0] + half[2]) + (half[1] + half[3])
 }
@@ -70,7 +135,7 @@ fn dot<const N: usize>(a: &[Lanes; N], b: &[Lanes; N]) -> f32 {
             sums[lane] += a[n][lane] * b[n][lane];
         }
     }
-    across(sums)
+    across(&sums)
 }
 
 #[inline(always)]
@@ -107,30 +172,37 @@ fn dense<const N: usize>(equations: &ConjugateGradient<'_>, p: &[Lanes; N]) -> [
 
 #[inline(always)]
 fn short<const N: usize>(equations: ConjugateGradient<'_>) -> f64 {
-    let values = equations.factors.values();
+    let ConjugateGradient { factors, others, weights, targets, steps, .. } = equations;
+    let (values, mut scores) = (factors.values(), Scores::new());
     let mut x = *block::<N>(equations.x, 0);
     let product = dense(&equations, &x);
     let mut r = [[0.0; LANES]; N];
     add_scaled(&mut r, -1.0, &product);
     let mut bx = 0.0;
-    for place in 0..equations.others.len() {
-        let y = block::<N>(values, equations.others[place] as usize);
-        let score = dot(y, &x);
-        bx += f64::from(equations.targets[place]) * f64::from(score);
-        add_scaled(&mut r, equations.targets[place] - equations.weights[place] * score, y);
+    for begin in (0..others.len()).step_by(Scores::MOST) {
+        let places = &others[begin..others.len().min(begin + Scores::MOST)];
+        let (targets, weights) = (&targets[begin..][..places.len()], &weights[begin..][..places.len()]);
+        let scores = scores.of(factors, places, &x);
+        for at in 0..places.len() {
+            bx += f64::from(targets[at]) * f64::from(scores[at]);
+            add_scaled(&mut r, targets[at] - weights[at] * scores[at], block(values, places[at] as usize));
+        }
     }
     let mut value = -bx - f64::from(dot(&x, &r));
     let mut square = dot(&r, &r);
     let mut p = r;
-    for _ in 0..equations.steps {
+    for _ in 0..steps {
         if square < CONVERGED {
             break;
         }
         let mut product = dense(&equations, &p);
-        for place in 0..equations.others.len() {
-            let y = block::<N>(values, equations.others[place] as usize);
-            let scale = equations.weights[place] * dot(y, &p);
-            add_scaled(&mut product, scale, y);
+        for begin in (0..others.len()).step_by(Scores::MOST) {
+            let places = &others[begin..others.len().min(begin + Scores::MOST)];
+            let weights = &weights[begin..][..places.len()];
+            let scores = scores.of(factors, places, &p);
+            for at in 0..places.len() {
+                add_scaled(&mut product, weights[at] * scores[at], block(values, places[at] as usize));
+            }
         }
         let curvature = dot(&p, &product);
         if curvature <= 0.0 || !curvature.is_finite() {
@@ -157,7 +229,7 @@ fn dot_long(a: &[f32], b: &[f32]) -> f32 {
             sums[lane] += a[lane] * b[lane];
         }
     }
-    across(sums)
+    across(&sums)
 }
 
 #[inline(always)]
@@ -191,12 +263,15 @@ fn long(equations: ConjugateGradient<'_>) -> f64 {
     let (p, product) = rest.split_at_mut(stride);
     dense_long(gram, rank, ridge, x, product);
     add_scaled_long(r, -1.0, product);
-    let mut bx = 0.0;
-    for place in 0..others.len() {
-        let y = factors.row(others[place] as usize);
-        let score = dot_long(y, x);
-        bx += f64::from(targets[place]) * f64::from(score);
-        add_scaled_long(r, targets[place] - weights[place] * score, y);
+    let (mut bx, mut scores) = (0.0, Scores::new());
+    for begin in (0..others.len()).step_by(Scores::MOST) {
+        let places = &others[begin..others.len().min(begin + Scores::MOST)];
+        let (targets, weights) = (&targets[begin..][..places.len()], &weights[begin..][..places.len()]);
+        let scores = scores.of(factors, places, x.as_chunks::<LANES>().0);
+        for at in 0..places.len() {
+            bx += f64::from(targets[at]) * f64::from(scores[at]);
+            add_scaled_long(r, targets[at] - weights[at] * scores[at], factors.row(places[at] as usize));
+        }
     }
     let mut value = -bx - f64::from(dot_long(x, r));
     let mut square = dot_long(r, r);
@@ -206,10 +281,13 @@ fn long(equations: ConjugateGradient<'_>) -> f64 {
             break;
         }
         dense_long(gram, rank, ridge, p, product);
-        for place in 0..others.len() {
-            let y = factors.row(others[place] as usize);
-            let scale = weights[place] * dot_long(y, p);
-            add_scaled_long(product, scale, y);
+        for begin in (0..others.len()).step_by(Scores::MOST) {
+            let places = &others[begin..others.len().min(begin + Scores::MOST)];
+            let weights = &weights[begin..][..places.len()];
+            let scores = scores.of(factors, places, p.as_chunks::<LANES>().0);
+            for at in 0..places.len() {
+                add_scaled_long(product, weights[at] * scores[at], factors.row(places[at] as usize));
+            }
         }
         let curvature = dot_long(p, product);
         if curvature <= 0.0 || !curvature.is_finite() {

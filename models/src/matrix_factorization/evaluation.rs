@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::config::{ColdStart, rating_type};
-use super::errors::{Errors, MEASURES, SUMS, median};
+use super::error_median::{self, LOWER_BYTES, Middle, UPPER_BYTES, count_upper};
+use super::errors::{Errors, MEASURES, SUMS};
 use super::ids::UNKNOWN;
 use super::model::MatrixFactorizationModel;
 use super::ratings::read_ratings;
 use super::scores::target;
 use super::user_ranking::{UserRanking, Wanted};
-use super::wire::Number as _;
 use crate::exact_sum::ExactSum;
 use crate::{Evaluation, InputColumn, ModelError, Result};
 
@@ -44,14 +44,16 @@ fn damaged(error: impl std::fmt::Display) -> ModelError {
     ModelError::bug(format!("a partial result of an evaluation: {error}"))
 }
 
-/// Errors of predicted ratings; the median is exact of absolute errors in 32 bits. Pairs with unknown ids are left out with `cold_start = 'drop'`; with 'nan' one of them makes all measures NaN.
+/// Errors of predicted ratings. Stage 0 gathers sums and counts of absolute errors, stage 1 what else the exact median of those, in 32 bits, takes. Pairs with
+/// unknown ids are left out with `cold_start = 'drop'`; with 'nan' one of them makes all measures NaN.
 pub struct ErrorEvaluation {
     model: Arc<MatrixFactorizationModel>,
     columns: [usize; 3],
 }
 
+/// What stage 0 gathers beside the counts of the median.
 #[derive(Default, Serialize, Deserialize)]
-struct Partial {
+struct Sums {
     sums: [ExactSum; SUMS],
     /// Some prediction was NaN.
     nan: bool,
@@ -59,28 +61,23 @@ struct Partial {
     without_logs: bool,
 }
 
-impl Partial {
-    /// A partial result: the absolute errors, 4 bytes each, then the rest and its length, so that errors are added without reading those before.
+impl Sums {
+    /// A partial result: the counts, then the sums.
     fn split(bytes: &[u8]) -> Result<(&[u8], Self)> {
-        let Some((_, length)) = bytes.split_last_chunk::<4>() else { return Ok((bytes, Self::default())) };
-        let end = bytes.len() - 4;
-        let begin = end.checked_sub(u32::from_le_bytes(*length) as usize).ok_or_else(|| damaged("it ends early"))?;
-        Ok((&bytes[..begin], postcard::from_bytes(&bytes[begin..end]).map_err(damaged)?))
+        let (counts, rest) = bytes.split_at_checked(UPPER_BYTES).ok_or_else(|| damaged("it ends early"))?;
+        Ok((counts, postcard::from_bytes(rest).map_err(damaged)?))
     }
 
     /// The same, to which more is added.
     fn take(mut bytes: Vec<u8>) -> Result<(Vec<u8>, Self)> {
-        let (absolutes, partial) = Self::split(&bytes)?;
-        let length = absolutes.len();
-        bytes.truncate(length);
-        Ok((bytes, partial))
+        let (_, sums) = Self::split(&bytes)?;
+        bytes.truncate(UPPER_BYTES);
+        Ok((bytes, sums))
     }
 
-    fn join(&self, mut absolutes: Vec<u8>) -> Result<Vec<u8>> {
-        let rest = postcard::to_allocvec(self).map_err(damaged)?;
-        absolutes.extend_from_slice(&rest);
-        absolutes.extend_from_slice(&(rest.len() as u32).to_le_bytes());
-        Ok(absolutes)
+    fn join(&self, mut counts: Vec<u8>) -> Result<Vec<u8>> {
+        counts.extend(postcard::to_allocvec(self).map_err(damaged)?);
+        Ok(counts)
     }
 }
 
@@ -93,6 +90,48 @@ impl ErrorEvaluation {
         let columns = find(&model, columns)?;
         Ok(Self { model, columns })
     }
+
+    /// Hands over what each row aims at, and what is predicted for it.
+    fn for_each(&self, columns: &[ArrayRef], mut each: impl FnMut(f64, f64)) -> Result<()> {
+        let [users, items, ratings] = columns else { return Err(ModelError::bug("an evaluation takes three columns")) };
+        let ratings = read_ratings(&self.model.column_names()[2], ratings)?;
+        let predicted = self.model.predict_pairs(users, items)?;
+        for (prediction, rating) in predicted.iter().zip(ratings) {
+            if let Some(prediction) = prediction {
+                each(target(self.model.feedback(), rating), prediction);
+            }
+        }
+        Ok(())
+    }
+
+    fn sum(&self, partial: Option<Vec<u8>>, columns: &[ArrayRef]) -> Result<Vec<u8>> {
+        let begin = || Ok((vec![0; UPPER_BYTES], Sums::default()));
+        let (mut counts, mut sums) = partial.map_or_else(begin, Sums::take)?;
+        self.for_each(columns, |target, prediction| {
+            if prediction.is_nan() {
+                sums.nan = true;
+                return;
+            }
+            let errors = Errors::of(target, prediction);
+            for (sum, value) in sums.sums.iter_mut().zip(errors.as_array()) {
+                if value.is_finite() { sum.add(value) } else { sums.without_logs = true }
+            }
+            count_upper(&mut counts, errors.absolutes as f32);
+        })?;
+        sums.join(counts)
+    }
+
+    fn count(&self, before: &[u8], partial: Option<Vec<u8>>, columns: &[ArrayRef]) -> Result<Vec<u8>> {
+        let (counts, _) = Sums::split(before)?;
+        let mut lower = partial.unwrap_or_else(|| vec![0; LOWER_BYTES]);
+        let Some(middle) = Middle::of(counts) else { return Ok(lower) };
+        self.for_each(columns, |target, prediction| {
+            if !prediction.is_nan() {
+                middle.count_lower(&mut lower, Errors::without_logs(target, prediction).absolutes as f32);
+            }
+        })?;
+        Ok(lower)
+    }
 }
 
 impl Evaluation for ErrorEvaluation {
@@ -101,53 +140,46 @@ impl Evaluation for ErrorEvaluation {
     }
 
     fn stages(&self) -> usize {
-        1
+        2
     }
 
-    fn accumulate(&self, _: usize, _: Option<&[u8]>, partial: Option<Vec<u8>>, columns: &[ArrayRef]) -> Result<Vec<u8>> {
-        let (mut absolutes, mut partial) = Partial::take(partial.unwrap_or_default())?;
-        let [users, items, ratings] = columns else { return Err(ModelError::bug("an evaluation takes three columns")) };
-        let ratings = read_ratings(&self.model.column_names()[2], ratings)?;
-        let predicted = self.model.predict_pairs(users, items)?;
-        for (row, rating) in ratings.into_iter().enumerate().filter(|(row, _)| predicted.is_valid(*row)) {
-            let prediction = predicted.value(row);
-            if prediction.is_nan() {
-                partial.nan = true;
-                continue;
-            }
-            let errors = Errors::of(target(self.model.feedback(), rating), prediction);
-            for (sum, value) in partial.sums.iter_mut().zip(errors.as_array()) {
-                if value.is_finite() { sum.add(value) } else { partial.without_logs = true }
-            }
-            absolutes.extend_from_slice(&(errors.absolutes as f32).to_le_bytes());
+    fn accumulate(&self, stage: usize, before: Option<&[u8]>, partial: Option<Vec<u8>>, columns: &[ArrayRef]) -> Result<Vec<u8>> {
+        match (stage, before) {
+            (0, _) => self.sum(partial, columns),
+            (_, Some(before)) => self.count(before, partial, columns),
+            (_, None) => Err(damaged("the stage before gave none")),
         }
-        partial.join(absolutes)
     }
 
-    fn merge(&self, _: usize, one: Vec<u8>, other: &[u8]) -> Result<Vec<u8>> {
-        let (mut absolutes, mut one) = Partial::take(one)?;
-        let (more, other) = Partial::split(other)?;
-        absolutes.extend_from_slice(more);
-        for (sum, other) in one.sums.iter_mut().zip(&other.sums) {
+    fn merge(&self, stage: usize, mut one: Vec<u8>, other: &[u8]) -> Result<Vec<u8>> {
+        if stage > 0 {
+            error_median::merge(&mut one, other);
+            return Ok(one);
+        }
+        let (mut counts, mut sums) = Sums::take(one)?;
+        let (more, other) = Sums::split(other)?;
+        error_median::merge(&mut counts, more);
+        for (sum, other) in sums.sums.iter_mut().zip(&other.sums) {
             sum.merge(other);
         }
-        one.nan |= other.nan;
-        one.without_logs |= other.without_logs;
-        one.join(absolutes)
+        sums.nan |= other.nan;
+        sums.without_logs |= other.without_logs;
+        sums.join(counts)
     }
 
     fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(MEASURES.map(|name| Field::new(name, DataType::Float64, true)).to_vec()))
     }
 
-    fn finish(&self, _: Option<&[u8]>, partial: Option<&[u8]>) -> Result<RecordBatch> {
-        let (absolutes, partial) = Partial::split(partial.unwrap_or_default())?;
-        let mut sums = Errors::from_array(partial.sums.each_ref().map(ExactSum::value));
-        if partial.without_logs {
+    fn finish(&self, before: Option<&[u8]>, partial: Option<&[u8]>) -> Result<RecordBatch> {
+        let (counts, gathered) = before.map_or_else(|| Ok((&[][..], Sums::default())), Sums::split)?;
+        let mut sums = Errors::from_array(gathered.sums.each_ref().map(ExactSum::value));
+        if gathered.without_logs {
             sums.squared_logs = f64::NAN;
         }
-        let measures = sums.measures(median(&mut f32::from_bytes(absolutes)));
-        let value = |name: &str| if partial.nan { Some(f64::NAN) } else { measures.get(name).copied() };
+        let median = Middle::of(counts).and_then(|middle| middle.median(partial.unwrap_or_default()));
+        let measures = sums.measures(median);
+        let value = |name: &str| if gathered.nan { Some(f64::NAN) } else { measures.get(name).copied() };
         row_of(MEASURES.iter().map(|name| (*name).to_string()), MEASURES.iter().map(|name| value(name)))
     }
 }

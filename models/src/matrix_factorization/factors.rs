@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::ids::Dictionary;
+use super::wire::Number as _;
 use crate::Result;
 use crate::keyed_random::normal;
 
@@ -26,6 +27,9 @@ impl Factors {
 
     /// From rows without padding.
     pub fn from_dense(rank: usize, dense: &[f32]) -> Self {
+        if rank.is_multiple_of(LANES) {
+            return Self { rank, stride: rank, values: dense.to_vec() };
+        }
         let mut factors = Self::zeros(dense.len() / rank, rank);
         for (row, values) in dense.chunks_exact(rank).enumerate() {
             factors.row_mut(row)[..rank].copy_from_slice(values);
@@ -33,9 +37,22 @@ impl Factors {
         factors
     }
 
+    /// What [`Factors::to_bytes`] gave.
+    pub fn from_bytes(rank: usize, bytes: &[u8]) -> Self {
+        let dense = f32::from_bytes(bytes);
+        if rank.is_multiple_of(LANES) { Self { rank, stride: rank, values: dense } } else { Self::from_dense(rank, &dense) }
+    }
+
+    /// Rows without padding as little-endian bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        if self.rank == self.stride { f32::to_bytes(&self.values) } else { f32::to_bytes(&self.to_dense()) }
+    }
+
     /// Rows without padding.
     pub fn to_dense(&self) -> Vec<f32> {
-        self.values.chunks_exact(self.stride).flat_map(|row| &row[..self.rank]).copied().collect()
+        let mut dense = Vec::with_capacity(self.len() * self.rank);
+        self.values.chunks_exact(self.stride).for_each(|row| dense.extend_from_slice(&row[..self.rank]));
+        dense
     }
 
     /// The factors to begin with: for each id absolute values of normally distributed numbers of its own, scaled to length 1.
@@ -103,11 +120,6 @@ impl Factors {
             taken.row_mut(row).copy_from_slice(self.row(*place as usize));
         }
         taken
-    }
-
-    /// Whether all numbers are finite.
-    pub fn is_finite(&self) -> bool {
-        self.values.iter().all(|value| value.is_finite())
     }
 
     /// Memory that is held, in bytes.

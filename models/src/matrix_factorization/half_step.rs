@@ -69,7 +69,7 @@ impl HalfStep<'_> {
             if observer.is_cancelled() {
                 return Err(ModelError::cancelled());
             }
-            let mut scratch = Scratch::new(self.config.rank);
+            let mut scratch = Scratch::new(self.config);
             for ((row, x), loss) in range.zip(factors.chunks_exact_mut(stride)).zip(losses) {
                 *loss = self.solve_row(row, x, &whole_gram, &mut scratch);
             }
@@ -101,11 +101,13 @@ impl HalfStep<'_> {
             return equation.constant; // 0 is the solution
         }
         let ridge = self.config.l2_reg * if self.config.reg_by_ratings { equation.positive as f64 } else { 1.0 };
-        let value = if self.config.solver == Solver::ConjugateGradient {
+        let Scratch { exact, weights, targets, room } = scratch;
+        let value = if let Some(exact) = exact {
+            self.solve_exactly(others, (ratings, weights.as_slice(), targets.as_slice()), ridge, x, exact)
+        } else {
             if let Some(before) = self.before {
                 x.copy_from_slice(before.row(row));
             }
-            let Scratch { weights, targets, room, .. } = scratch;
             let equations = ConjugateGradient {
                 factors: self.factors,
                 others,
@@ -118,23 +120,28 @@ impl HalfStep<'_> {
                 room,
             };
             widest(equations)
-        } else {
-            self.solve_exactly(others, ratings, ridge, x, scratch)
         };
         let length: f64 = x.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
         equation.constant + value - ridge * length
     }
 
     /// Builds and solves the normal equations; returns `xᵀ A x - 2 bᵀ x`, which is `-bᵀ x` at the solution.
-    fn solve_exactly(&self, others: &[u32], ratings: &[f32], ridge: f64, x: &mut [f32], scratch: &mut Scratch) -> f64 {
-        let Scratch { equations, nonnegative, solution, weights, targets, .. } = scratch;
+    fn solve_exactly(
+        &self,
+        others: &[u32],
+        (ratings, weights, targets): (&[f32], &[f32], &[f32]),
+        ridge: f64,
+        x: &mut [f32],
+        exact: &mut Exact,
+    ) -> f64 {
+        let Exact { equations, nonnegative, solution } = exact;
         equations.begin(self.gram);
         match self.config.feedback {
             Feedback::Explicit => equations.add(self.factors, others, ratings),
             Feedback::Implicit { .. } => equations.add_weighted(self.factors, others, weights, targets),
         }
         equations.add_ridge(ridge);
-        if self.config.solver == Solver::Nonnegative {
+        if let Some(nonnegative) = nonnegative {
             equations.fill_lower();
             nonnegative.solve(&equations.a, equations.stride(), &equations.b, solution);
         } else {
@@ -147,26 +154,30 @@ impl HalfStep<'_> {
     }
 }
 
+/// Room to solve rows in, one after the other.
 struct Scratch {
-    equations: NormalEquations,
-    nonnegative: Nonnegative,
-    solution: Vec<f64>,
+    /// `None` for conjugate gradients, which form no equations.
+    exact: Option<Exact>,
     weights: Vec<f32>,
     targets: Vec<f32>,
     room: Vec<f32>,
 }
 
+struct Exact {
+    equations: NormalEquations,
+    nonnegative: Option<Nonnegative>,
+    solution: Vec<f64>,
+}
+
 impl Scratch {
-    fn new(rank: usize) -> Self {
-        let (weights, targets, room) = (Vec::new(), Vec::new(), Vec::new());
-        Self {
-            equations: NormalEquations::new(rank),
-            nonnegative: Nonnegative::new(rank),
-            solution: vec![0.0; rank],
-            weights,
-            targets,
-            room,
-        }
+    fn new(config: &Config) -> Self {
+        let exact = || Exact {
+            equations: NormalEquations::new(config.rank),
+            nonnegative: (config.solver == Solver::Nonnegative).then(|| Nonnegative::new(config.rank)),
+            solution: vec![0.0; config.rank],
+        };
+        let exact = (config.solver != Solver::ConjugateGradient).then(exact);
+        Self { exact, weights: Vec::new(), targets: Vec::new(), room: Vec::new() }
     }
 }
 

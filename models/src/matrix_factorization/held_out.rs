@@ -10,7 +10,7 @@ use super::errors::{self, Errors};
 use super::factors::Factors;
 use super::ids::Dictionary;
 use super::ratings::Rows;
-use super::scores::{Panels, score, target};
+use super::scores::{Panels, scores_with, target};
 use super::user_ranking::{self, UserRanking, Wanted};
 use super::wire::Number as _;
 use crate::Result;
@@ -89,7 +89,18 @@ pub struct Predicted<'a> {
     /// The greatest key of a user for whom rankings are made.
     pub sample: u64,
     /// What is held out, if that is what is to be measured.
-    pub split: Option<&'a Split>,
+    pub held_out: Option<HeldOut<'a>>,
+}
+
+/// What is held out of a run, and who is known in it.
+#[derive(Clone, Copy)]
+pub struct HeldOut<'a> {
+    /// Which pairs.
+    pub split: &'a Split,
+    /// Whether each user has ratings that were trained on: without any, there is nothing to predict from.
+    pub users: &'a [bool],
+    /// The same of all items.
+    pub items: &'a [bool],
 }
 
 /// Sums of each user.
@@ -140,11 +151,10 @@ impl Predicted<'_> {
         let rows = (0..self.ratings.len()).into_par_iter().with_min_len(64);
         let of_row = |row: usize| {
             let (items, ratings) = self.ratings.row(row);
-            let error = |(item, rating): (&u32, &f32)| {
-                let predicted = score(self.users.row(row), self.items.row(self.place(*item) as usize), self.config.rank);
-                (target(self.config.feedback, *rating) - f64::from(predicted)).abs() as f32
-            };
-            items.iter().zip(ratings).map(error).collect::<Vec<f32>>()
+            let places: Vec<u32> = items.iter().map(|item| self.place(*item)).collect();
+            let predicted = scores_with(self.users.row(row), self.items, &places);
+            let error = |(score, rating): (f32, &f32)| (target(self.config.feedback, *rating) - f64::from(score)).abs() as f32;
+            predicted.into_iter().zip(ratings).map(error).collect::<Vec<f32>>()
         };
         rows.flat_map_iter(of_row).collect()
     }
@@ -154,24 +164,22 @@ impl Predicted<'_> {
     }
 
     fn is_measured(&self, user: usize, item: u32) -> bool {
-        self.split.is_none_or(|split| split.holds_out(user, item as usize))
+        self.held_out.is_none_or(|held_out| held_out.split.holds_out(user, item as usize))
     }
 
-    /// Whether both have ratings that were trained on: without any, factors are 0.
-    fn is_known(&self, user: usize, item: u32) -> bool {
-        let has_factors = |row: &[f32]| row.iter().any(|factor| *factor != 0.0);
-        self.split.is_none() || (has_factors(self.users.row(user)) && has_factors(self.items.row(item as usize)))
+    /// Whether both were trained on. Factors do not tell: those of who is known may all be 0.
+    fn is_known(&self, user: usize, place: u32) -> bool {
+        self.held_out.is_none_or(|held_out| held_out.users[user] && held_out.items[place as usize])
     }
 
     fn errors(&self, user: usize) -> Errors {
         let (items, ratings) = self.ratings.row(user);
+        let pairs = items.iter().zip(ratings).map(|(item, rating)| (*item, self.place(*item), *rating));
+        let counted = pairs.filter(|(item, place, _)| self.is_measured(user, *item) && self.is_known(user, *place));
+        let (places, ratings): (Vec<u32>, Vec<f32>) = counted.map(|(_, place, rating)| (place, rating)).unzip();
         let mut errors = Errors::default();
-        for (item, rating) in items.iter().zip(ratings) {
-            let place = self.place(*item);
-            if self.is_measured(user, *item) && self.is_known(user, place) {
-                let predicted = score(self.users.row(user), self.items.row(place as usize), self.config.rank);
-                errors.add(&Errors::without_logs(target(self.config.feedback, *rating), f64::from(predicted)));
-            }
+        for (score, rating) in scores_with(self.users.row(user), self.items, &places).into_iter().zip(ratings) {
+            errors.add(&Errors::without_logs(target(self.config.feedback, rating), f64::from(score)));
         }
         errors
     }

@@ -20,6 +20,7 @@
 mod blocks;
 mod config;
 mod conjugate_gradient;
+mod error_median;
 mod errors;
 mod evaluation;
 mod factors;
@@ -75,5 +76,9 @@ impl ModelType for MatrixFactorization {
 
     fn read(&self, file: &ModelFile) -> Result<Arc<dyn Model>> {
         Ok(Arc::new(MatrixFactorizationModel::read(file)?))
+    }
+
+    fn inputs(&self, file: &ModelFile) -> Result<Vec<InputColumn>> {
+        MatrixFactorizationModel::inputs_of(file)
     }
 }

@@ -25,15 +25,15 @@ use crate::{Evaluation, InputColumn, Model, ModelError, ModelFile, ModelTable, O
 const SIDES: [&str; 2] = ["user", "item"];
 
 /// What a model's file is made of.
-pub struct Content<'a> {
+pub struct Content {
     /// Ids of users and items.
-    pub dictionaries: &'a [Dictionary; 2],
-    /// Their factors.
-    pub factors: &'a [Factors; 2],
+    pub dictionaries: [Dictionary; 2],
+    /// Their factors, as [`Factors::to_bytes`] gives them.
+    pub factors: [Vec<u8>; 2],
     /// How many items each user rated.
-    pub lengths: &'a [u64],
-    /// Their places, user by user.
-    pub rated: &'a [u32],
+    pub lengths: Vec<u64>,
+    /// Their places as bytes, user by user.
+    pub rated: Vec<u8>,
     /// The mean of what is predicted.
     pub mean: f64,
     /// What ratings look like.
@@ -44,7 +44,7 @@ pub struct Content<'a> {
 ///
 /// # Errors
 /// Ids that Arrow's format cannot hold.
-pub fn write(config: &Config, content: &Content<'_>) -> Result<ModelFile> {
+pub fn write(config: &Config, content: Content) -> Result<ModelFile> {
     let mut file = ModelFile::new(NAME);
     file.set("columns", &config.names)?;
     file.set("num_factors", config.rank)?;
@@ -52,17 +52,17 @@ pub fn write(config: &Config, content: &Content<'_>) -> Result<ModelFile> {
     file.set("feedback", config.feedback)?;
     file.set("mean", content.mean.to_bits())?;
     file.set("rating_statistics", &content.statistics)?;
-    for (side, name) in SIDES.iter().enumerate() {
-        file.put_u8(&format!("{name}_ids"), content.dictionaries[side].to_ipc()?);
-        let shape = [content.factors[side].len(), config.rank];
-        file.put_f32(&format!("{name}_factors"), &shape, &content.factors[side].to_dense());
+    for (name, (ids, bytes)) in SIDES.iter().zip(content.dictionaries.iter().zip(content.factors)) {
+        file.put_u8(&format!("{name}_ids"), ids.to_ipc()?);
+        let factors = Tensor { dtype: Dtype::F32, shape: vec![ids.len(), config.rank], bytes };
+        file.tensors.insert(format!("{name}_factors"), factors);
     }
     let mut offsets = vec![0i64];
     for length in content.lengths {
-        offsets.push(offsets[offsets.len() - 1] + *length as i64);
+        offsets.push(offsets[offsets.len() - 1] + length as i64);
     }
     file.put_i64("rated_offsets", &[offsets.len()], &offsets);
-    let rated = Tensor { dtype: Dtype::U32, shape: vec![content.rated.len()], bytes: u32::to_bytes(content.rated) };
+    let rated = Tensor { dtype: Dtype::U32, shape: vec![content.rated.len() / size_of::<u32>()], bytes: content.rated };
     file.tensors.insert("rated_items".to_string(), rated);
     Ok(file)
 }
@@ -159,6 +159,19 @@ impl MatrixFactorizationModel {
             statistics: if file.metadata.contains_key("rating_statistics") { Some(file.value("rating_statistics")?) } else { None },
             panels: [OnceLock::new(), OnceLock::new()],
         })
+    }
+
+    /// The inputs of the model that a file holds, without the model.
+    ///
+    /// # Errors
+    /// A file that lacks them.
+    pub(super) fn inputs_of(file: &ModelFile) -> Result<Vec<InputColumn>> {
+        let names: [String; 3] = file.value("columns")?;
+        let input = |(name, side): (String, &str)| -> Result<InputColumn> {
+            let ids = Dictionary::from_ipc(file.u8s(&format!("{side}_ids"))?)?;
+            Ok(InputColumn { name, data_type: ids.ids().data_type().clone() })
+        };
+        names.into_iter().zip(SIDES).map(input).collect()
     }
 
     /// Names of the columns of users, items and ratings.

@@ -1,5 +1,7 @@
 //! Measures of rankings, with the formulas of Spark's `RankingMetrics`: what of the first predictions was wanted, and how early it comes.
 
+use crate::simd::{Kernel, widest};
+
 /// Where in a list of predictions those are that were wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RankedHits {
@@ -66,11 +68,68 @@ impl RankedHits {
     }
 }
 
+/// Up to so many candidates each is compared with all places, which vectors do many at a time.
+const FEW: usize = 256;
+
 /// The positions that candidates have among all when ranked by score, equal scores by place.
 ///
 /// `scores` are those of all places; `skipped` places, ascending, are not ranked. `candidates` are places, ascending, and none of them is skipped. The positions
 /// are in the order of the candidates.
 pub fn positions(scores: &[f32], candidates: &[u32], skipped: &[u32]) -> Vec<usize> {
+    if candidates.len() <= FEW { counted(scores, candidates, skipped) } else { searched(scores, candidates, skipped) }
+}
+
+/// A number's bits, ordered as [`f32::total_cmp`] orders numbers.
+#[inline(always)]
+fn key(score: f32) -> i32 {
+    let bits = score.to_bits() as i32;
+    bits ^ (((bits >> 31) as u32) >> 1) as i32
+}
+
+/// [`positions`] of few candidates.
+pub(super) fn counted(scores: &[f32], candidates: &[u32], skipped: &[u32]) -> Vec<usize> {
+    let mut keys = Vec::with_capacity(scores.len());
+    let mut from = 0;
+    for place in skipped.iter().map(|place| *place as usize).chain([scores.len()]) {
+        keys.extend(scores.get(from..place).unwrap_or_default().iter().map(|score| key(*score)));
+        from = place + 1;
+    }
+    let ranked = |place: &u32| *place as usize - skipped.partition_point(|skipped| skipped < place);
+    let places: Vec<usize> = candidates.iter().map(ranked).collect();
+    let mut positions = vec![0; places.len()];
+    widest(Count { keys: &keys, places: &places, positions: &mut positions });
+    positions
+}
+
+/// How many keys come before those at some places.
+struct Count<'a> {
+    keys: &'a [i32],
+    places: &'a [usize],
+    positions: &'a mut [usize],
+}
+
+impl Kernel for Count<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (place, position) in self.places.iter().zip(self.positions) {
+            let key = self.keys[*place];
+            let (earlier, later) = self.keys.split_at(*place);
+            let mut before = 0u32;
+            for other in earlier {
+                before += u32::from(*other >= key);
+            }
+            for other in later {
+                before += u32::from(*other > key);
+            }
+            *position = before as usize;
+        }
+    }
+}
+
+/// [`positions`] of many candidates.
+pub(super) fn searched(scores: &[f32], candidates: &[u32], skipped: &[u32]) -> Vec<usize> {
     let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
     let mut ranked: Vec<(f32, u32)> = candidates.iter().map(|place| (scores[*place as usize], *place)).collect();
     ranked.sort_unstable_by(order);

@@ -8,8 +8,14 @@ use arrow::datatypes::{DataType, Float64Type};
 use rayon::prelude::*;
 
 use super::config::{Config, Duplicates, rating_type};
+use super::errors::median;
 use super::ids::{Interner, canonical};
+use crate::exact_sum::ExactMoments;
+use crate::feature_statistics::FeatureStatistics;
 use crate::{Collector, ModelError, Result};
+
+/// Ratings that are written in 64 bits at a time.
+const WIDENED: usize = 4096;
 
 /// One rating; user and item by their numbers in the collector.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +85,28 @@ fn narrow(column: &str, value: f64) -> Result<f32> {
     }
     let error = ModelError::column(column, format!("a rating is {value}"));
     Err(error.hint("ratings have to be finite numbers of up to 3.4e38; leave other rows out in the query"))
+}
+
+/// What ratings look like, in the 32 bits that they are kept in.
+pub fn statistics(ratings: &[f32]) -> FeatureStatistics {
+    let number = |rating: f32| f64::from(rating) + 0.0;
+    let of_numbers = || {
+        let (mut moments, mut numbers) = (ExactMoments::default(), Vec::with_capacity(WIDENED));
+        for run in ratings.chunks(WIDENED) {
+            numbers.clear();
+            numbers.extend(run.iter().copied().map(number));
+            moments.add_slice(&numbers);
+        }
+        FeatureStatistics {
+            min: ratings.iter().copied().reduce(f32::min).map(number),
+            max: ratings.iter().copied().reduce(f32::max).map(number),
+            mean: moments.mean(),
+            stddev: moments.sample_variance().map(f64::sqrt),
+            ..FeatureStatistics::default()
+        }
+    };
+    let (statistics, median) = rayon::join(of_numbers, || median(&mut ratings.to_vec()));
+    FeatureStatistics { median: median.map(|median| median + 0.0), ..statistics }
 }
 
 /// Ratings by the rows of one side, as compressed rows: those of row `r` are at `offsets[r]..offsets[r + 1]`, ordered by `others`, each pair once.
@@ -185,6 +213,11 @@ impl Rows {
     pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
         let range = self.offsets[row]..self.offsets[row + 1];
         (&self.others[range.clone()], &self.values[range])
+    }
+
+    /// Whether each row has ratings.
+    pub fn are_filled(&self) -> Vec<bool> {
+        self.offsets.windows(2).map(|row| row[0] < row[1]).collect()
     }
 
     /// Memory that is held, in bytes.

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::config::{Config, Feedback, Solver};
-use super::errors::Errors;
+use super::errors::{Errors, median};
 use super::factors::Factors;
 use super::half_step::gram;
 use super::held_out::{Measured, sample};
 use super::ids::{Dictionary, Interner};
+use super::ratings::statistics;
 use super::user_ranking::UserRanking;
-use super::wire::{Answer, Number, Part, Request, Setup, pack, unexpected, unpack, unpack_any};
+use super::wire::{Answer, Number, Part, Request, Setup, decode, flags_from_bytes, flags_to_bytes, pack, unexpected, unpack, unpack_any};
+use crate::feature_statistics::FeatureStatistics;
 use crate::model_file::checksum;
 use crate::{Iteration, ModelError, Observer, Passes, Result};
 
@@ -20,18 +22,18 @@ pub struct Fitted {
     pub count: u64,
     /// Ids of users and items.
     pub dictionaries: [Dictionary; 2],
-    /// Their factors.
-    pub factors: [Factors; 2],
+    /// Their factors, as [`Factors::to_bytes`] gives them.
+    pub factors: [Vec<u8>; 2],
     /// Sums of each user.
     pub measured: Measured,
-    /// Absolute errors in any order; none of implicit feedback.
-    pub absolutes: Vec<f32>,
-    /// All ratings in any order.
-    pub ratings: Vec<f32>,
+    /// The median of the absolute errors; none of implicit feedback.
+    pub median: Option<f64>,
+    /// What ratings look like.
+    pub statistics: FeatureStatistics,
     /// How many items each user rated.
     pub lengths: Vec<u64>,
-    /// Their places, user by user.
-    pub rated: Vec<u32>,
+    /// Their places as bytes, user by user.
+    pub rated: Vec<u8>,
 }
 
 /// Tells the observer of iterations, and when to stop.
@@ -128,10 +130,10 @@ impl<'a> Training<'a> {
         match place {
             Place::Whole(whole) => {
                 let iteration = whole.train(config, setup, *passes, progress)?;
-                whole.result(config, iteration, setup, *passes)
+                whole.result(iteration, setup, *passes)
             }
             Place::Spread(spread) => {
-                let factors = spread.train(config, setup, *passes, progress)?;
+                let (factors, _) = spread.train(config, setup, *passes, progress)?;
                 spread.rated(factors, setup, *passes)
             }
         }
@@ -152,8 +154,8 @@ impl<'a> Training<'a> {
                 Ok(Measured::from_bytes(errors, rankings))
             }
             Place::Spread(spread) => {
-                let factors = spread.train(config, setup, *passes, progress)?;
-                spread.held_out(&factors, setup, *passes)
+                let (factors, known_items) = spread.train(config, setup, *passes, progress)?;
+                spread.held_out(&factors, &known_items, setup, *passes)
             }
         }
     }
@@ -193,19 +195,19 @@ impl Whole {
         }
     }
 
-    fn result(&self, config: &Config, iteration: u32, setup: Setup, passes: &mut dyn Passes) -> Result<Fitted> {
+    fn result(&self, iteration: u32, setup: Setup, passes: &mut dyn Passes) -> Result<Fitted> {
         let answer = only(passes.run(0, &pack(Request::Result { iteration, setup }, &[])?)?)?;
-        let (_, [user_ids, users, item_ids, items, errors, rankings, absolutes, ratings, lengths, rated]) = unpack::<Answer, 10>(&answer)?;
-        let dense = |bytes| Factors::from_dense(config.rank, &f32::from_bytes(bytes));
+        let (_, [user_ids, users, item_ids, items, errors, rankings, ratings, lengths, rated]) = unpack::<Answer, 9>(&answer)?;
+        let (statistics, median) = decode(ratings)?;
         Ok(Fitted {
             count: self.count,
             dictionaries: [Dictionary::from_ipc(user_ids)?, Dictionary::from_ipc(item_ids)?],
-            factors: [dense(users), dense(items)],
+            factors: [users.to_vec(), items.to_vec()],
             measured: Measured::from_bytes(errors, rankings),
-            absolutes: f32::from_bytes(absolutes),
-            ratings: f32::from_bytes(ratings),
+            median,
+            statistics,
             lengths: u64::from_bytes(lengths),
-            rated: u32::from_bytes(rated),
+            rated: rated.to_vec(),
         })
     }
 }
@@ -248,17 +250,25 @@ impl Spread {
         })
     }
 
-    fn train(&self, config: &Config, setup: Setup, passes: &mut dyn Passes, progress: &mut Progress<'_>) -> Result<[Factors; 2]> {
+    /// The factors, and whether each item has ratings that were trained on.
+    fn train(
+        &self,
+        config: &Config,
+        setup: Setup,
+        passes: &mut dyn Passes,
+        progress: &mut Progress<'_>,
+    ) -> Result<([Factors; 2], Vec<bool>)> {
         let weights = self.weights(setup, passes)?;
         progress.weigh(config, &weights, self.dictionaries[0].len(), self.dictionaries[1].len());
         let initial = |side: usize| Factors::initial(&self.dictionaries[side], config.rank, config.seed);
         let mut factors = [initial(0)?, initial(1)?];
         loop {
-            (factors[1], _) = self.half(config, setup, 1, &factors, passes)?;
-            let losses;
-            (factors[0], losses) = self.half(config, setup, 0, &factors, passes)?;
-            if progress.iteration(losses.iter().sum())? {
-                return Ok(factors);
+            let items = self.half(config, setup, 1, &factors, passes)?;
+            factors[1] = items.factors;
+            let users = self.half(config, setup, 0, &factors, passes)?;
+            factors[0] = users.factors;
+            if progress.iteration(users.losses.iter().sum())? {
+                return Ok((factors, items.filled));
             }
         }
     }
@@ -278,51 +288,49 @@ impl Spread {
         Ok(weights)
     }
 
-    fn half(
-        &self,
-        config: &Config,
-        setup: Setup,
-        side: usize,
-        factors: &[Factors; 2],
-        passes: &mut dyn Passes,
-    ) -> Result<(Factors, Vec<f64>)> {
+    fn half(&self, config: &Config, setup: Setup, side: usize, factors: &[Factors; 2], passes: &mut dyn Passes) -> Result<Half> {
         let others = 1 - side;
         let gram = gram(config, &factors[others]).map(|gram| f64::to_bytes(&gram.upper)).unwrap_or_default();
-        let dense = f32::to_bytes(&factors[others].to_dense());
+        let dense = factors[others].to_bytes();
         let warm = config.solver == Solver::ConjugateGradient;
-        let before = if warm { f32::to_bytes(&factors[side].to_dense()) } else { Vec::new() };
+        let before = if warm { factors[side].to_bytes() } else { Vec::new() };
         let own_ids: &[u8] = if warm { &self.ids[side] } else { &[] };
         let request = pack(Request::Solve(setup), &[&self.ids[others], &dense, &gram, own_ids, &before])?;
         let mut solved = Factors::zeros(factors[side].len(), config.rank);
-        let mut losses = vec![0.0; solved.len()];
+        let (mut losses, mut filled) = (vec![0.0; solved.len()], vec![false; solved.len()]);
         for answer in passes.run(side, &request)? {
-            let (answer, [key, rows, row_losses]) = unpack::<Answer, 3>(&answer)?;
+            let (answer, [key, rows, row_losses, row_flags]) = unpack::<Answer, 4>(&answer)?;
             if answer != Answer::Rows {
                 return Err(unexpected(answer));
             }
-            let rows = Factors::from_dense(config.rank, &f32::from_bytes(rows));
-            for ((row, place), loss) in self.places_of(side, key)?.iter().enumerate().zip(f64::from_bytes(row_losses)) {
+            let rows = Factors::from_bytes(config.rank, rows);
+            let places = self.places_of(side, key)?;
+            for ((row, place), loss) in places.iter().enumerate().zip(f64::from_bytes(row_losses)) {
                 solved.row_mut(*place as usize).copy_from_slice(rows.row(row));
                 losses[*place as usize] = loss;
             }
+            for (place, is_filled) in places.iter().zip(flags_from_bytes(row_flags)) {
+                filled[*place as usize] = is_filled;
+            }
         }
-        Ok((solved, losses))
+        Ok(Half { factors: solved, losses, filled })
     }
 
     fn places_of(&self, side: usize, key: &[u8]) -> Result<&Vec<u32>> {
         self.places[side].get(key).ok_or_else(|| ModelError::bug("a block has other ids than it had when training began"))
     }
 
-    /// A request with all ids and factors, to blocks of users.
-    fn ask(&self, request: Request, factors: &[Factors; 2], passes: &mut dyn Passes) -> Result<Vec<Vec<u8>>> {
-        let dense = [0, 1].map(|side: usize| f32::to_bytes(&factors[side].to_dense()));
-        passes.run(0, &pack(request, &[&self.ids[1], &dense[1], &self.ids[0], &dense[0]])?)
+    /// A request with all ids and factors, to blocks of users; `known_items` only where it is about what is held out.
+    fn ask(&self, request: Request, factors: &[Factors; 2], known_items: &[bool], passes: &mut dyn Passes) -> Result<Vec<Vec<u8>>> {
+        let dense = factors.each_ref().map(Factors::to_bytes);
+        passes.run(0, &pack(request, &[&self.ids[1], &dense[1], &self.ids[0], &dense[0], &flags_to_bytes(known_items)])?)
     }
 
     /// Asks all blocks of users how well what is held out is predicted.
-    fn held_out(&self, factors: &[Factors; 2], setup: Setup, passes: &mut dyn Passes) -> Result<Measured> {
+    fn held_out(&self, factors: &[Factors; 2], known_items: &[bool], setup: Setup, passes: &mut dyn Passes) -> Result<Measured> {
         let mut all = ByUser::new(self.dictionaries[0].len(), setup);
-        for answer in self.ask(Request::HeldOut { iteration: 0, setup, sample: self.sample }, factors, passes)? {
+        let request = Request::HeldOut { iteration: 0, setup, sample: self.sample };
+        for answer in self.ask(request, factors, known_items, passes)? {
             let (answer, [key, errors, rankings]) = unpack::<Answer, 3>(&answer)?;
             if answer != Answer::HeldOut {
                 return Err(unexpected(answer));
@@ -337,7 +345,7 @@ impl Spread {
         let users = self.dictionaries[0].len();
         let (mut all, mut rated_by) = (ByUser::new(users, setup), vec![Vec::new(); users]);
         let (mut absolutes, mut ratings) = (Vec::new(), Vec::new());
-        for answer in self.ask(Request::Rated { setup, sample: self.sample }, &factors, passes)? {
+        for answer in self.ask(Request::Rated { setup, sample: self.sample }, &factors, &[], passes)? {
             let (answer, [key, errors, rankings, errors_of_all, values, lengths, rated]) = unpack::<Answer, 7>(&answer)?;
             if answer != Answer::Rated {
                 return Err(unexpected(answer));
@@ -359,14 +367,22 @@ impl Spread {
         Ok(Fitted {
             count: self.count,
             dictionaries: [Dictionary::new(users.ids().clone()), Dictionary::new(items.ids().clone())],
-            factors,
+            factors: factors.each_ref().map(Factors::to_bytes),
             measured: all.0,
-            absolutes,
-            ratings,
+            median: median(&mut absolutes),
+            statistics: statistics(&ratings),
             lengths: rated_by.iter().map(|items| items.len() as u64).collect(),
-            rated: rated_by.into_iter().flatten().collect(),
+            rated: u32::to_bytes(&rated_by.concat()),
         })
     }
+}
+
+/// What half an iteration led to, in the order of the side's ids.
+struct Half {
+    factors: Factors,
+    losses: Vec<f64>,
+    /// Whether each row has ratings.
+    filled: Vec<bool>,
 }
 
 /// Sums of users in the order of their ids.

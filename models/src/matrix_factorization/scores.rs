@@ -29,6 +29,29 @@ pub fn score(x: &[f32], y: &[f32], rank: usize) -> f32 {
     x[..rank].iter().zip(&y[..rank]).fold(0.0, |sum, (x, y)| sum + x * y)
 }
 
+/// Pairs that are scored side by side, so that no sum waits for another.
+const PAIRS: usize = 4;
+
+/// The scores of a row with some rows of the other side.
+pub fn scores_with(x: &[f32], factors: &Factors, places: &[u32]) -> Vec<f32> {
+    let rank = factors.rank();
+    let row = |place: &u32| &factors.row(*place as usize)[..rank];
+    let mut scores = Vec::with_capacity(places.len());
+    let (together, alone) = places.as_chunks::<PAIRS>();
+    for places in together {
+        let rows = places.each_ref().map(row);
+        let mut sums = [0.0; PAIRS];
+        for (factor, x) in x[..rank].iter().enumerate() {
+            for (sum, row) in sums.iter_mut().zip(&rows) {
+                *sum += x * row[factor];
+            }
+        }
+        scores.extend_from_slice(&sums);
+    }
+    scores.extend(alone.iter().map(|place| score(x, row(place), rank)));
+    scores
+}
+
 /// One side's factors, laid out for scoring many candidates at once: panels of 16 rows, factor by factor.
 #[derive(Debug)]
 pub struct Panels {

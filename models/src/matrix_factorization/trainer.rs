@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::blocks;
 use super::config::{Config, OPTIONS};
-use super::errors::{Errors, median};
+use super::errors::Errors;
 use super::factors::Factors;
 use super::held_out::{K, Measured};
 use super::ids::Dictionary;
@@ -14,7 +14,6 @@ use super::ratings::Ratings;
 use super::runs::{Fitted, Training};
 use super::tuning::{self, Candidate};
 use super::user_ranking::UserRanking;
-use crate::exact_sum::ExactMoments;
 use crate::feature_statistics::FeatureStatistics;
 use crate::{Block, Collector, InputColumn, Iteration, Layout, ModelError, Observer, Options, Passes, Result, Trained, Trainer, Trial};
 
@@ -163,10 +162,9 @@ fn some_rankings() -> UserRanking {
 fn outline(config: &Config) -> Result<Trained> {
     let [users, items] = &config.id_types;
     let dictionaries = [Dictionary::placeholder(users)?, Dictionary::placeholder(items)?];
-    let factors = [Factors::zeros(1, config.rank), Factors::zeros(1, config.rank)];
+    let factors = [0, 1].map(|_| Factors::zeros(1, config.rank).to_bytes());
     let statistics = FeatureStatistics::default();
-    let content = Content { dictionaries: &dictionaries, factors: &factors, lengths: &[0], rated: &[], mean: 0.0, statistics };
-    let file = write(config, &content)?;
+    let file = write(config, Content { dictionaries, factors, lengths: vec![0], rated: Vec::new(), mean: 0.0, statistics })?;
     let metrics = measures_of(config, &some_errors(), &some_rankings(), Some(0.0));
     Ok(Trained { file, rows: 0, iterations: Vec::new(), metrics, trials: Vec::new() })
 }
@@ -176,24 +174,9 @@ fn measures_of(config: &Config, errors: &Errors, rankings: &UserRanking, median:
     if config.is_implicit() { ranking_measures(rankings, errors) } else { errors.measures(median) }
 }
 
-/// What ratings look like, in the 32 bits that they are kept in.
-fn statistics(ratings: &mut [f32]) -> FeatureStatistics {
-    let mut moments = ExactMoments::default();
-    let numbers: Vec<f64> = ratings.iter().map(|rating| f64::from(*rating) + 0.0).collect();
-    moments.add_slice(&numbers);
-    FeatureStatistics {
-        min: numbers.iter().copied().reduce(f64::min),
-        max: numbers.iter().copied().reduce(f64::max),
-        mean: moments.mean(),
-        stddev: moments.sample_variance().map(f64::sqrt),
-        median: median(ratings).map(|median| median + 0.0),
-        ..FeatureStatistics::default()
-    }
-}
-
 fn finish(config: &Config, fitted: Fitted, iterations: Vec<Iteration>) -> Result<Trained> {
-    let Fitted { count, dictionaries, factors, measured, mut absolutes, mut ratings, lengths, rated } = fitted;
-    if !factors.iter().all(Factors::is_finite) {
+    let Fitted { count, dictionaries, factors, measured, median, statistics, lengths, rated } = fitted;
+    if !factors.iter().flat_map(|factors| factors.as_chunks::<4>().0).all(|factor| f32::from_le_bytes(*factor).is_finite()) {
         let message = "the factors exceed what 32 bits can hold";
         return Err(ModelError::data(message).hint("scale the ratings down, or raise l2_reg"));
     }
@@ -201,14 +184,12 @@ fn finish(config: &Config, fitted: Fitted, iterations: Vec<Iteration>) -> Result
     measured.errors.iter().for_each(|user| errors.add(user));
     let mut rankings = UserRanking::default();
     measured.rankings.iter().for_each(|user| rankings.add(user));
-    let metrics = measures_of(config, &errors, &rankings, median(&mut absolutes));
+    let metrics = measures_of(config, &errors, &rankings, median);
     let mean = if config.is_implicit() {
         errors.targets / (dictionaries[0].len() as f64 * dictionaries[1].len() as f64)
     } else {
         errors.targets / errors.count
     };
-    let statistics = statistics(&mut ratings);
-    let content = Content { dictionaries: &dictionaries, factors: &factors, lengths: &lengths, rated: &rated, mean, statistics };
-    let file = write(config, &content)?;
+    let file = write(config, Content { dictionaries, factors, lengths, rated, mean, statistics })?;
     Ok(Trained { file, rows: count, iterations, metrics, trials: Vec::new() })
 }

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Feedback, Solver};
+use crate::model_file::little_endian;
 use crate::{ModelError, Result};
 
 /// Which ratings a run is given.
@@ -68,14 +69,16 @@ pub enum Request {
     /// The factors of the block's rows. Parts: the other side's ids and factors, its Gram matrix (may be empty), this side's ids and factors (may be empty).
     /// Answer: [`Answer::Rows`].
     Solve(Setup),
-    /// What the block's users rated, and how well it is predicted. Parts: ids and factors of items, ids and factors of users. Answer: [`Answer::Rated`].
+    /// What the block's users rated, and how well it is predicted. Parts: ids and factors of items, ids and factors of users, a part that is empty. Answer:
+    /// [`Answer::Rated`].
     Rated {
         /// The run.
         setup: Setup,
         /// Users whose key is not above it are ranked for.
         sample: u64,
     },
-    /// How well what is held out is predicted. Parts: none of a run in one block, else those of [`Request::Rated`]. Answer: [`Answer::HeldOut`].
+    /// How well what is held out is predicted. Parts: none of a run in one block, else those of [`Request::Rated`], the last one saying of each item whether it
+    /// has ratings that were trained on. Answer: [`Answer::HeldOut`].
     HeldOut {
         /// Iterations of a run in one block.
         iteration: u32,
@@ -98,9 +101,10 @@ pub enum Answer {
     Weights,
     /// Parts: the loss.
     Loss,
-    /// Parts: ids, factors of users, ids, factors of items, then those of [`Answer::Rated`] without the first.
+    /// Parts: ids, factors of users, ids, factors of items, errors of each user, their rankings (none of explicit feedback), what ratings look like with the
+    /// median of the absolute errors, how many ratings each user has, places of the items rated.
     Result,
-    /// Parts: the checksum of the block's ids, factors, losses.
+    /// Parts: the checksum of the block's ids, factors, losses, whether each row has ratings.
     Rows,
     /// Parts: the checksum of the block's ids, errors of each row, rankings of each row (none of explicit feedback), absolute errors of all ratings (none of
     /// implicit feedback), the ratings, how many ratings each row has, places of the items rated.
@@ -163,6 +167,32 @@ fn damaged(what: impl std::fmt::Display) -> ModelError {
     ModelError::bug(format!("a message of training is damaged: {what}"))
 }
 
+/// A part that is no array of numbers.
+///
+/// # Errors
+/// What cannot be written.
+pub fn encode(what: &impl Serialize) -> Result<Vec<u8>> {
+    postcard::to_allocvec(what).map_err(damaged)
+}
+
+/// What [`encode`] was given.
+///
+/// # Errors
+/// Bytes that it did not make.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    postcard::from_bytes(bytes).map_err(damaged)
+}
+
+/// Flags as bytes.
+pub fn flags_to_bytes(flags: &[bool]) -> Vec<u8> {
+    flags.iter().copied().map(u8::from).collect()
+}
+
+/// What [`flags_to_bytes`] gave.
+pub fn flags_from_bytes(bytes: &[u8]) -> Vec<bool> {
+    bytes.iter().map(|flag| *flag != 0).collect()
+}
+
 /// An answer to another request.
 pub fn unexpected(answer: Answer) -> ModelError {
     damaged(format!("unexpected {answer:?}"))
@@ -180,7 +210,7 @@ macro_rules! number {
     ($type:ty) => {
         impl Number for $type {
             fn to_bytes(values: &[Self]) -> Vec<u8> {
-                values.iter().flat_map(|value| value.to_le_bytes()).collect()
+                little_endian(values, Self::to_le_bytes)
             }
 
             fn from_bytes(bytes: &[u8]) -> Vec<Self> {

@@ -16,7 +16,12 @@ use crate::backend;
 
 /// Milliseconds since 1970 in UTC.
 pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    ms_of(SystemTime::now())
+}
+
+/// The same of any moment.
+pub(crate) fn ms_of(moment: SystemTime) -> i64 {
+    moment.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn micros(duration: Duration) -> u64 {

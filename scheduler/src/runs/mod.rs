@@ -144,7 +144,7 @@ impl Runs {
         }
         let earlier = self.find(&request.resume_run_id, caller).ok_or_else(|| Refusal::NotFound(request.resume_run_id.clone()))?;
         // Its text would run with the rights of whoever resumes it.
-        if earlier.user_name() != caller.name && earlier.user_name() != access::LOCAL {
+        if !caller.has_begun(&earlier) && earlier.user_name() != access::LOCAL {
             let problem = format!("run {} is of {}, who alone can resume it", earlier.id, earlier.user_name());
             return Err(Refusal::Invalid(problem));
         }

@@ -12,7 +12,7 @@ use prost::Message as _;
 use tokio::sync::watch;
 
 use super::event_log::{EventReader, EventWriter};
-use super::messages::now_ms;
+use super::messages::{ms_of, now_ms};
 
 const REQUEST: &str = "request";
 const EVENTS: &str = "events";
@@ -81,6 +81,8 @@ impl Run {
             state: RunState::Running.into(),
             files: kept.files.iter().map(|file| file.path.clone()).collect(),
             catalog: kept.catalog.clone(),
+            // Of one that waited for its turn there is no event yet.
+            started_ms: ms_of(std::fs::metadata(folder.join(REQUEST))?.modified()?),
             dry_run: kept.dry_run,
             resumed_run_id: kept.resume_run_id.clone(),
             user_name: kept.user_name.clone(),
@@ -148,6 +150,11 @@ impl Run {
     /// With whose rights it runs.
     pub fn user_name(&self) -> &str {
         &self.request.user_name
+    }
+
+    /// When it began, in milliseconds since 1970.
+    pub fn started_ms(&self) -> i64 {
+        self.seen.lock().started_ms
     }
 
     /// Bytes of events so far.

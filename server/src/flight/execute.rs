@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use orrery_engine::Error;
+use orrery_engine::access::called_from;
 use orrery_engine::script::Located;
 use orrery_engine::session::{Mode, Outcome, Parameters, Session};
 use tonic::Status;
@@ -60,13 +61,15 @@ pub(super) async fn schema(caller: &Caller, limits: &Limits, query: CommandState
         return Err(Status::invalid_argument("the columns of several statements are known once they have run"));
     };
     let session = caller.session.engine().await?;
-    let described = session.describe_statement(&statement.text).await.map_err(|error| status::of_error(&error))?;
+    let described = called_from(caller.address.clone(), session.describe_statement(&statement.text)).await;
+    let described = described.map_err(|error| status::of_error(&error))?;
     Ok(described.columns.map_or_else(|| Arc::new(Schema::empty()), |columns| wire::schema(&columns)))
 }
 
 /// Runs statements in order: one without parameters, or one that is run once with each row of values.
 pub(super) fn begin(caller: &Caller, session: Arc<Session>, statements: Vec<Located>, values: Vec<Parameters>) -> Arc<Running> {
-    Running::start(caller.session.place(), |course| carry_out(session, statements, values, course).boxed())
+    let address = caller.address.clone();
+    Running::start(caller.session.place(), |course| called_from(address, carry_out(session, statements, values, course)).boxed())
 }
 
 async fn carry_out(session: Arc<Session>, statements: Vec<Located>, values: Vec<Parameters>, course: Arc<Course>) -> Result<Last, Status> {

@@ -14,6 +14,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use orrery_engine::Error;
+use orrery_engine::access::called_from;
 use orrery_engine::session::{IfExists, Ingest, Outcome};
 use tonic::Status;
 
@@ -36,16 +37,17 @@ pub(super) async fn ingest(
     let target = target(command)?;
     let rows = rows(messages).await?;
     let session = caller.session.engine().await?;
+    let address = caller.address.clone();
     let running = Running::start(caller.session.place(), |course| {
-        async move {
+        let work = async move {
             let tracker = course.begin_statement();
             match session.ingest(target, rows, &tracker).await {
                 Ok(Outcome::Written { outcome, .. }) => Ok(Last::Count(i64::try_from(outcome.rows).unwrap_or(i64::MAX))),
                 Ok(_) => Ok(Last::Count(0)),
                 Err(error) => Err(status::of_error(&error)),
             }
-        }
-        .boxed()
+        };
+        called_from(address, work).boxed()
     });
     updates::counted(running).await
 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use datafusion::common::ScalarValue;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
+use orrery_engine::access::called_from;
 use orrery_engine::dialect;
 use orrery_engine::script::Located;
 use orrery_engine::session::{Described, Parameters};
@@ -89,7 +90,10 @@ pub(super) async fn create(
         parameters.extend(dialect::parameters(&statement.text).map_err(|error| status::of_error(&error))?);
     }
     let described = match statements.as_slice() {
-        [single] => Some(session.describe_statement(&single.text).await.map_err(|error| status::of_error(&error))?),
+        [single] => {
+            let described = called_from(caller.address.clone(), session.describe_statement(&single.text)).await;
+            Some(described.map_err(|error| status::of_error(&error))?)
+        }
         _ if !parameters.is_empty() => return Err(Status::invalid_argument("only a single statement can have parameters")),
         // What the later ones give depends on what the earlier ones do.
         _ => None,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use orrery_engine::access::called_from;
 use orrery_engine::dialect::{Variable, split};
 use orrery_engine::session::{Mode, Session, Tracker};
 use prost::Message as _;
@@ -27,7 +28,7 @@ pub(super) async fn set(caller: &Caller, body: &Bytes) -> Result<Bytes, Status> 
     options.sort_by_key(|(name, _)| (name != CATALOG, name != SCHEMA, name.clone()));
     let mut errors = HashMap::new();
     for (name, value) in options {
-        if let Err(error) = set_one(&session, &name, value).await {
+        if let Err(error) = called_from(caller.address.clone(), set_one(&session, &name, value)).await {
             errors.insert(name, OptionError { value: error as i32 });
         }
     }

@@ -19,6 +19,7 @@ pub(crate) use client_session::{ClientSession, InUse};
 use crate::credentials::Credentials;
 use crate::running::Place;
 use crate::secret::{digest, random};
+use crate::users::address_text;
 use crate::{Authenticator, Limits, OpenSession, Principal, Refused};
 
 /// The cookie by which a session is found again, as Flight's own clients and servers call it.
@@ -31,14 +32,16 @@ const SWEPT_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub session: Arc<ClientSession>,
+    /// Where the call comes from, which may be another place than that of the session's first call.
+    pub address: String,
     /// Keeps the session from being idle while the call lasts.
     _in_use: Arc<InUse>,
 }
 
 impl Caller {
-    fn of(session: Arc<ClientSession>) -> Self {
+    fn of(session: Arc<ClientSession>, from: Option<IpAddr>) -> Self {
         let in_use = Arc::new(ClientSession::enter(&session));
-        Self { session, _in_use: in_use }
+        Self { session, address: address_text(from), _in_use: in_use }
     }
 }
 
@@ -125,15 +128,15 @@ impl Sessions {
             let session = self.known.lock().by_id.get(id).cloned();
             let session = session.filter(|session| session.principal().is(&principal));
             let gone = || Status::unauthenticated(format!("the session of the cookie {COOKIE} has ended; connect again"));
-            return session.map(Caller::of).ok_or_else(gone);
+            return session.map(|session| Caller::of(session, from)).ok_or_else(gone);
         }
         if let Some(session) = issued {
-            return Ok(Caller::of(session));
+            return Ok(Caller::of(session, from));
         }
         let shared = self.session_of(&key).filter(|session| session.principal().is(&principal));
         match shared {
-            Some(session) => Ok(Caller::of(session)),
-            None => self.begin(principal, Some(key), false).map(Caller::of),
+            Some(session) => Ok(Caller::of(session, from)),
+            None => self.begin(principal, Some(key), false).map(|session| Caller::of(session, from)),
         }
     }
 
@@ -155,7 +158,7 @@ impl Sessions {
         match Credentials::read(authorization)? {
             Credentials::Password { user, password } => Ok(self.authenticator.password(&user, &password, from).await?),
             Credentials::Token(token) => match self.session_of(&digest(&token)).filter(|session| session.has_own_token()) {
-                Some(session) => self.principal_of(&session).await,
+                Some(session) => Ok(self.principal_of(&session).await?.calling_from(&address_text(from))),
                 None => Ok(self.authenticator.token(&token, from).await?),
             },
         }

@@ -86,6 +86,19 @@ async fn a_token_of_a_handshake_finds_its_own_session() {
     assert_eq!(found(&sessions, "made up", None).await, None);
 }
 
+/// A session goes on from wherever its token is used, and the audit tells where that is.
+#[tokio::test]
+async fn a_call_has_an_address_of_its_own() {
+    let (sessions, _) = sessions(&[]);
+    let at = |last: u8| Some(IpAddr::from([10, 0, 0, last]));
+    let ann = sessions.admit_by_password("ann", "ann", at(1)).await.unwrap();
+    for (from, address) in [(at(2), "10.0.0.2"), (at(1), "10.0.0.1"), (None, "unknown")] {
+        for (token, cookie) in [(ann.token.as_str(), None), (ann.token.as_str(), Some(ann.session_id.as_str())), ("ann", None)] {
+            assert_eq!(sessions.find(token, cookie, from).await.unwrap().address, address);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_cookie_of_somebody_else_finds_nothing() {
     let (sessions, _) = sessions(&[]);

@@ -1,8 +1,9 @@
 //! What a user may not know of, and what is for administrators.
 
 use orrery_engine::Blame;
+use orrery_engine::session::Mode;
 
-use super::{FROM, Lake, one, refused, rows_of, said};
+use super::{FROM, Lake, one, refused, rows_in, rows_of, said};
 
 /// What is for administrators is for nobody else, whatever he was granted.
 #[tokio::test]
@@ -39,6 +40,13 @@ async fn what_only_administrators_do() {
     assert_eq!(lake.access.authenticate_token(&token, FROM).await.unwrap().user(), "ann");
     assert!(rows_of(&user, "SHOW TOKENS").await.unwrap().iter().flatten().all(|cell| !cell.contains(&token)));
     rows_of(&user, "SET orrery.approximate_distinct = true").await.unwrap();
+    // What is computed before a statement has its turn reads nothing.
+    for expires in ["AT (SELECT TIMESTAMP '2999-01-01' FROM dev.s.t)", "IN (SELECT INTERVAL '1' DAY)", "AT now() + (SELECT now())"] {
+        for mode in [Mode::Run, Mode::Check] {
+            let error = rows_in(&user, &format!("CREATE TOKEN endless EXPIRES {expires}"), mode).await.unwrap_err();
+            assert!(error.message.contains("a subquery in EXPIRES") && error.hint.is_some(), "{error}");
+        }
+    }
 }
 
 /// Nobody learns from an error whether there is what he may not know of.

@@ -116,6 +116,26 @@ async fn readers_cannot_stand_in_for_what_a_policy_reads() {
     assert_eq!(one(&bob, "SELECT count(*) FROM dev.s.t").await, "0");
 }
 
+/// A reader's settings are for what he writes himself.
+#[tokio::test]
+async fn readers_cannot_change_what_a_policy_or_view_means() {
+    let lake = Lake::new().await;
+    lake.all(
+        "CREATE VIEW dev.s.typed AS SELECT arrow_typeof(0.1) AS t;
+         CREATE TABLE dev.s.u AS SELECT * FROM (VALUES (1, 'Float64'), (2, 'Decimal128(1, 1)')) AS v(a, t);
+         ALTER TABLE dev.s.u SET ROW FILTER (t = arrow_typeof(0.1));
+         ALTER TABLE dev.s.t ALTER COLUMN region SET MASK (arrow_typeof(0.1))",
+    )
+    .await;
+    let grants = "GRANT SELECT ON VIEW dev.s.typed TO {u}; GRANT SELECT ON TABLE dev.s.t TO {u}; GRANT SELECT ON TABLE dev.s.u TO {u}";
+    let ann = lake.user_with("ann", grants).await;
+    rows_of(&ann, "SET datafusion.sql_parser.parse_float_as_decimal = true").await.unwrap();
+    assert!(one(&ann, "SELECT arrow_typeof(0.1)").await.starts_with("Decimal"), "the setting is in force");
+    assert_eq!(one(&ann, "SELECT t FROM dev.s.typed").await, "Float64");
+    assert_eq!(one(&ann, "SELECT max(region) FROM dev.s.t").await, "Float64");
+    assert_eq!(rows_of(&ann, "SELECT a FROM dev.s.u").await.unwrap(), [["1"]]);
+}
+
 /// A policy that does not work lets nobody read.
 #[tokio::test]
 async fn broken_policies_close_the_table() {
@@ -145,6 +165,7 @@ async fn broken_policies_close_the_table() {
         "ALTER TABLE dev.s.t SET ROW FILTER (EXISTS (SELECT 1 FROM dev.s.t))",
         "ALTER TABLE dev.s.t ALTER COLUMN nothing SET MASK ('x')",
         "ALTER TABLE dev.s.v SET ROW FILTER (true)",
+        "ALTER TABLE dev.s.t SET ROW FILTER (EXISTS (SELECT 1 FROM dev.s.t TIMESTAMP AS OF (SELECT now())))",
     ] {
         refused(&lake.admin, statement).await;
     }

@@ -1,11 +1,13 @@
 //! What the program tells of itself: its own tables, the audit, and no secrets.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use orrery_engine::access::Access;
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
+use orrery_engine::access::{Access, called_from};
 use orrery_engine::dialect::split;
 use orrery_engine::script::{self, RunOptions, ScriptFile};
+use orrery_engine::session::append_system_rows;
 use orrery_engine::{Error, Warehouse};
 
 use super::{FROM, Lake, kept_out, one, refused, rows_of, said, session};
@@ -59,6 +61,76 @@ async fn the_audit_tells_who_did_what() {
     );
     let users = one(&lake.admin, "SELECT statement FROM system.access.audit WHERE statement LIKE 'CREATE USER eve%'").await;
     assert_eq!(users, "CREATE USER eve PASSWORD '***'");
+}
+
+/// Preparing a statement tells what there is, so that it is noted too, above all where it is refused.
+#[tokio::test]
+async fn the_audit_tells_what_was_prepared() {
+    let lake = Lake::new().await;
+    let ann = lake.user_with("ann", "GRANT SELECT ON TABLE dev.s.t TO {u}").await;
+    for sql in ["SELECT a FROM dev.s.t WHERE a > $1", "INSERT INTO dev.s.t VALUES (4, 'eu', 1.0)", "SELECT * FROM dev.s.v"] {
+        let statement = split(sql).unwrap().remove(0);
+        let described = ann.describe_statement(&statement).await;
+        assert_eq!(described.is_ok(), sql.contains("$1"), "{sql}");
+    }
+    lake.access.flush_audit().await.unwrap();
+    let rows = rows_of(&ann, "SELECT kind || ' ' || outcome FROM system.access.audit ORDER BY time").await.unwrap();
+    assert_eq!(rows.concat(), ["SELECT (prepare) succeeded", "INSERT INTO (prepare) refused", "SELECT (prepare) failed"]);
+    let read = "SELECT objects[1] FROM system.access.audit WHERE kind = 'INSERT INTO (prepare)'";
+    assert_eq!(one(&ann, read).await, "dev.s.t");
+}
+
+/// A session goes on from wherever its token is used.
+#[tokio::test]
+async fn the_audit_tells_where_each_call_came_from() {
+    let lake = Lake::new().await;
+    let ann = lake.user("ann").await;
+    for address in ["10.0.0.1", "10.0.0.2"] {
+        called_from(address.to_string(), rows_of(&ann, "SELECT 1")).await.unwrap();
+    }
+    rows_of(&ann, "SELECT 1").await.unwrap();
+    lake.access.flush_audit().await.unwrap();
+    let rows = rows_of(&ann, "SELECT address FROM system.access.audit ORDER BY time").await.unwrap();
+    assert_eq!(rows.concat(), ["10.0.0.1", "10.0.0.2", FROM]);
+}
+
+/// A run that a scheduler has written down.
+async fn recorded_run(lake: &Lake, id: &str, user: &str) {
+    let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = TimestampMicrosecondArray::from(vec![i64::try_from(now.as_millis()).unwrap() * 1000]).with_timezone("UTC");
+    let run = vec![("run_id", text(id), true), ("user_name", text(user), true)];
+    let begun: Vec<_> = run.iter().cloned().chain([("started_at", Arc::new(now) as ArrayRef, true)]).collect();
+    for (table, columns) in [("runs", begun), ("statements", run)] {
+        let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        append_system_rows(lake.access.warehouse(), "query", table, "", rows, id).await.unwrap();
+    }
+}
+
+/// Whoever comes to have a name of old is not whoever had it.
+#[tokio::test]
+async fn a_user_sees_nothing_of_an_earlier_one_of_his_name() {
+    let lake = Lake::new().await;
+    let first = lake.user("ann").await;
+    rows_of(&first, "SELECT 'the first'").await.unwrap();
+    recorded_run(&lake, "of-the-first", "ann").await;
+    assert_eq!(one(&first, "SELECT run_id FROM system.query.statements").await, "of-the-first");
+    lake.all("DROP USER ann").await;
+    let second = lake.user("ann").await;
+    rows_of(&second, "SELECT 'the second'").await.unwrap();
+    lake.access.flush_audit().await.unwrap();
+    assert_eq!(rows_of(&second, "SELECT statement FROM system.access.audit").await.unwrap(), [["SELECT 'the second'"]]);
+    for table in ["runs", "statements"] {
+        assert_eq!(one(&second, &format!("SELECT count(*) FROM system.query.{table}")).await, "0", "{table}");
+    }
+    recorded_run(&lake, "of-the-second", "ann").await;
+    for table in ["runs", "statements"] {
+        let sql = format!("SELECT run_id FROM system.query.{table}");
+        assert_eq!(rows_of(&second, &sql).await.unwrap(), [["of-the-second"]], "{table}");
+        assert_eq!(one(&lake.admin, &format!("SELECT count(*) FROM system.query.{table}")).await, "2", "{table}");
+    }
+    let both = "SELECT count(*) FROM system.access.audit WHERE user_name = 'ann' AND statement LIKE 'SELECT ''the %'";
+    assert_eq!(one(&lake.admin, both).await, "2");
 }
 
 /// No text that the program keeps or sends holds a secret.

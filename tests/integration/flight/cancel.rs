@@ -42,7 +42,8 @@ fn descriptor(sql: &str) -> FlightDescriptor {
     FlightDescriptor::new_cmd(command.as_any().encode_to_vec())
 }
 
-async fn cancel(client: &mut Client, info: FlightInfo) -> CancelStatus {
+/// Asks the server to stop what it gave this answer for.
+pub(super) async fn cancel(client: &mut Client, info: FlightInfo) -> CancelStatus {
     let action = Action::new("CancelFlightInfo", CancelFlightInfoRequest::new(info).encode_to_vec());
     let answer = client.do_action(action).await.unwrap().message().await.unwrap().unwrap();
     CancelFlightInfoResult::decode(answer.body).unwrap().status()

@@ -2,11 +2,14 @@
 
 mod cancel;
 mod ingest;
+mod limits;
 mod metadata;
 mod prepared;
 mod python_clients;
 mod queries;
+mod readme;
 mod refused;
+mod serve_tls;
 mod served;
 mod sessions;
 mod users;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use tonic::{Code, Status};
 
-use super::served::{Client, Server, assert_refused, block_on, rows, serve_with, update};
+use super::served::{Client, Server, assert_refused, block_on, rows, serve_with, status, update};
 use crate::cluster::{ADMIN_PASSWORD, Cluster, Options, Process};
 use crate::orrery::{Ran, command, finished};
 
@@ -45,7 +45,7 @@ fn on_a_cluster<F: Future<Output = ()>>(test: impl FnOnce(Server) -> F) {
     block_on(test(Server { port: cluster.client_port(), processes }));
 }
 
-async fn log_in(server: &Server, user: &str, password: &str) -> Result<Client, Status> {
+pub(super) async fn log_in(server: &Server, user: &str, password: &str) -> Result<Client, Status> {
     let mut client = FlightSqlServiceClient::new(server.channel().await);
     // arrow-flight's client tells of a refused handshake by words only.
     let refused = |error: arrow_flight::error::FlightError| match error.to_string() {
@@ -56,7 +56,8 @@ async fn log_in(server: &Server, user: &str, password: &str) -> Result<Client, S
     Ok(client)
 }
 
-async fn admin(server: &Server) -> Client {
+/// The administrator.
+pub(super) async fn admin(server: &Server) -> Client {
     log_in(server, "admin", ADMIN_PASSWORD).await.unwrap()
 }
 
@@ -135,7 +136,8 @@ async fn rights_hold_and_are_gone_once_revoked(server: Server) {
 }
 
 /// Takes minutes if nobody stops it.
-const ENDLESS: &str = "SELECT sum(a.value % (b.value + 1)) AS s FROM generate_series(1, 300000) a CROSS JOIN generate_series(1, 300000) b";
+pub(super) const ENDLESS: &str =
+    "SELECT sum(a.value % (b.value + 1)) AS s FROM generate_series(1, 300000) a CROSS JOIN generate_series(1, 300000) b";
 
 async fn limits_hold(server: Server) {
     let mut admin = admin(&server).await;
@@ -173,8 +175,10 @@ async fn what_was_done_is_written_down(server: Server) {
     let mut ann = log_in(&server, "ann", "ann likes coffee").await.unwrap();
     refused_in_time(async || update(&mut ann, "DROP TABLE dev.s.t").await, Code::PermissionDenied).await;
     assert_eq!(rows(&mut ann, "SELECT a FROM dev.s.t ORDER BY a").await.unwrap().len(), 4);
+    let prepared = ann.prepare("INSERT INTO dev.s.t VALUES (5, 1)".to_string(), None).await.map(|_| ()).map_err(status);
+    assert_refused(prepared, Code::PermissionDenied, &["MODIFY"]);
     let audit = "SELECT DISTINCT coalesce(user_name, '') || ' ' || kind || ' ' || outcome || ' ' || coalesce(rows, 0) FROM system.access.audit WHERE user_name = 'ann'";
-    let wanted = ["ann LOGIN refused 0", "ann DROP TABLE refused 0", "ann SELECT succeeded 4"];
+    let wanted = ["ann LOGIN refused 0", "ann DROP TABLE refused 0", "ann SELECT succeeded 4", "ann INSERT INTO (prepare) refused 0"];
     let deadline = Instant::now() + KNOWN_WITHIN;
     loop {
         let seen = rows(&mut admin, audit).await.unwrap_or_default();
@@ -296,6 +300,12 @@ fn scripts_are_their_users() {
     }
     assert_eq!(cluster.rows("SELECT DISTINCT user_name FROM system.query.runs WHERE user_name <> 'admin' ORDER BY 1"), ["ann", "ben"]);
     assert_eq!(submit(Some(&ben), "SELECT DISTINCT user_name AS u FROM system.query.statements").stdout, "u\nben\n");
+    // Whoever comes to have his name is somebody else.
+    cluster.sql("DROP USER ben; CREATE USER ben");
+    let ben = token("ben");
+    assert_eq!(ids(&ben), Vec::<String>::new());
+    assert!(client(Some(&ben), &["runs", of_ben[0].as_str()]).stderr.contains("there is no run"));
+    assert_eq!(submit(Some(&ben), "SELECT count(*) AS n FROM system.query.statements").stdout, "n\n0\n");
 }
 
 /// Statements that read little answer while a script keeps every vcore busy.

@@ -19,6 +19,7 @@ use super::grouped_state::{Grouped, GroupedState, refuse_distinct, refuse_modifi
 use super::one_group::OneGroup;
 use crate::kernels::grouped_vectors::{GroupedVectors, Taken};
 use crate::kernels::ragged::{fields, list_type, lists};
+use crate::stop::Stop;
 use crate::time_arguments::literal;
 
 const NAME: &str = "kmeans";
@@ -227,9 +228,12 @@ impl Clusters {
     }
 
     /// Trains on the vectors of one group.
-    fn train(&self, width: usize, values: &[f64]) -> Result<Found> {
+    fn train(&self, width: usize, values: &[f64], watch: &ResultsOnly) -> Result<Found> {
         let rows = values.len() / width;
         let of_group = |error: ModelError| {
+            if let (Cause::Cancelled, Err(stopped)) = (&error.cause, watch.check_statement()) {
+                return stopped;
+            }
             let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
             let argument = match &error.cause {
                 Cause::Option(name) if name == "num_clusters" => "argument 1, k: ",
@@ -250,7 +254,7 @@ impl Clusters {
             let trainer = model_type(NAME)?.trainer(&Options(options.into_iter().collect()), &columns, None)?;
             let mut collector = trainer.collector();
             collector.push(&batch)?;
-            let trained = train_in_memory(trainer.as_ref(), vec![collector], &OnlyResults)?;
+            let trained = train_in_memory(trainer.as_ref(), vec![collector], watch)?;
             let model = KMeansModel::read(&trained.file)?;
             let measure = |name: &str| trained.metrics.get(name).copied();
             Ok(Found {
@@ -269,12 +273,22 @@ impl Clusters {
     }
 }
 
-/// Nobody watches, and nobody reads what the result does not hold.
-struct OnlyResults;
+/// Nobody reads what the result does not hold, and training ends with the statement.
+struct ResultsOnly(Option<Stop>);
 
-impl Observer for OnlyResults {
+impl ResultsOnly {
+    fn check_statement(&self) -> Result<()> {
+        self.0.as_ref().map_or(Ok(()), Stop::check)
+    }
+}
+
+impl Observer for ResultsOnly {
     fn reads_statistics(&self) -> bool {
         false
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.check_statement().is_err()
     }
 }
 
@@ -355,10 +369,10 @@ impl GroupedState for Clusters {
     }
 
     fn take_value(&mut self, groups: usize) -> Result<ArrayRef> {
-        let taken = self.vectors.take_first(groups);
+        let (taken, watch) = (self.vectors.take_first(groups), ResultsOnly(Stop::lent()));
         let train = |group: usize| match taken.group(group) {
             [] => Ok(None),
-            values => self.train(taken.widths[group], values).map(Some),
+            values => self.train(taken.widths[group], values, &watch).map(Some),
         };
         structs(&(0..groups).map(train).collect::<Result<Vec<_>>>()?)
     }

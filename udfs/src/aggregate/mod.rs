@@ -64,6 +64,12 @@ pub fn keeps_every_row(function: &AggregateUDF) -> bool {
     function.is::<funnel::Funnel>() || function.is::<sequence_match::Sequence>() || function.is::<kmeans::KMeansFunction>()
 }
 
+/// Whether a function may compute for long when it gives a group's value: it looks at whether its statement was [stopped](crate::stop::Stop).
+pub fn computes_for_long(function: &AggregateUDF) -> bool {
+    let function: &dyn Any = function.inner().as_ref();
+    function.is::<kmeans::KMeansFunction>()
+}
+
 /// The types of conditions `name1`, `name2`, …, the first of which is argument `position`.
 fn coerce_conditions(function: &str, name: &str, position: usize, given: &[DataType], most: usize) -> Result<Vec<DataType>> {
     if given.is_empty() || given.len() > most {

@@ -96,13 +96,26 @@ impl Registry {
         tables.iter().map(|table| (table.full_name().clone(), Arc::clone(table.schema()))).collect()
     }
 
+    /// Reads what registering a version looks at, so that it is in memory when it does: meant to run beside the training. What fails here fails there again.
+    pub(crate) async fn read_ahead(&self) {
+        let place = self.place();
+        let (versions, models, runs) = futures::join!(self.versions.read(place), self.models.read(place), self.runs.table(place));
+        for error in [versions.err(), models.err(), runs.err()].into_iter().flatten() {
+            tracing::debug!(error = %error.message, "the registry cannot be read ahead of its use");
+        }
+    }
+
     /// Whether there is a model of this name.
     ///
     /// # Errors
     /// The registry cannot be read.
     pub async fn exists(&self, name: &TableName) -> Result<bool> {
         // Nearly always there is not, which one look at its folder tells.
-        Ok(self.warehouse.has_model_files(name).await? && !self.versions_of(name).await?.is_empty())
+        if !self.warehouse.has_model_files(name).await? {
+            return Ok(false);
+        }
+        let (rows, name) = (self.versions.read(self.place()).await?, name.to_string());
+        Ok(tables::version_entries(&rows.batch).iter().any(|entry| entry.model == name))
     }
 
     /// Records of all versions of a model that exist, oldest first; none: there is no such model.

@@ -9,13 +9,10 @@
 //! 5   0
 //! ```
 //!
-//! A key of one whole number is packed with its salt into one column, `__salted_key` (`packed`), which takes the place of both in the join.
-//!
 //! A join by key and salt gives every pair of rows once, as one by the key alone does, and a shuffle by key and salt sends the rows of a frequent key to as
 //! many tasks as it has salts. Which keys are frequent has been found out before (`planner::salt_skewed_joins`) and travels with the operators.
 
 mod finder;
-mod packed;
 #[cfg(test)]
 mod tests;
 
@@ -38,13 +35,11 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use finder::Finder;
 pub(crate) use finder::{HotKey, hash_rows, rows_with_nulls};
-pub(crate) use packed::{Nulls, SALTED_KEY, pack, packs};
 
 /// The name of the column of salts.
 pub(crate) const SALT: &str = "__salt";
 
 static SALT_FIELD: LazyLock<FieldRef> = LazyLock::new(|| Arc::new(Field::new(SALT, DataType::UInt32, false)));
-static SALTED_KEY_FIELD: LazyLock<FieldRef> = LazyLock::new(|| Arc::new(Field::new(SALTED_KEY, packed::TYPE, true)));
 
 /// What is done to the rows of frequent keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,16 +48,14 @@ enum Step {
     Replicate,
 }
 
-/// One of the two operators of the module documentation. Adds the column `__salt` (UInt32, never null) behind the columns of its input, zero for the rows of
-/// keys that are not frequent; or `__salted_key` where the key can be packed with it.
+/// One of the two operators of the module documentation. Adds the column `__salt` (UInt32, never null) behind the columns of its input; it is zero for the
+/// rows of keys that are not frequent.
 #[derive(Debug)]
 pub(crate) struct HotKeysExec {
     input: Arc<dyn ExecutionPlan>,
     step: Step,
     keys: Vec<usize>,
     hot: Arc<[HotKey]>,
-    /// Of packed keys.
-    nulls: Nulls,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -70,17 +63,16 @@ pub(crate) struct HotKeysExec {
 impl HotKeysExec {
     /// The rows of each frequent key dealt out over its salts; the key is in the columns at `keys`.
     pub fn salt(input: Arc<dyn ExecutionPlan>, keys: Vec<usize>, hot: Arc<[HotKey]>) -> Self {
-        Self::new(input, Step::Salt, keys, hot, Nulls::AsKey)
+        Self::new(input, Step::Salt, keys, hot)
     }
 
-    /// The rows of each frequent key once for every salt of it. Keys that match nothing are left as they are. `nulls` are kept where they equal nothing.
-    pub fn replicate(input: Arc<dyn ExecutionPlan>, keys: Vec<usize>, hot: &[HotKey], nulls: Nulls) -> Self {
-        Self::new(input, Step::Replicate, keys, hot.iter().filter(|key| !key.matches_nothing).cloned().collect(), nulls)
+    /// The rows of each frequent key once for every salt of it. Keys that match nothing are left as they are.
+    pub fn replicate(input: Arc<dyn ExecutionPlan>, keys: Vec<usize>, hot: &[HotKey]) -> Self {
+        Self::new(input, Step::Replicate, keys, hot.iter().filter(|key| !key.matches_nothing).cloned().collect())
     }
 
-    fn new(input: Arc<dyn ExecutionPlan>, step: Step, keys: Vec<usize>, hot: Arc<[HotKey]>, nulls: Nulls) -> Self {
-        let added = if packs_keys(&input.schema(), &keys) { &SALTED_KEY_FIELD } else { &SALT_FIELD };
-        let fields: Vec<FieldRef> = input.schema().fields().iter().cloned().chain([Arc::clone(added)]).collect();
+    fn new(input: Arc<dyn ExecutionPlan>, step: Step, keys: Vec<usize>, hot: Arc<[HotKey]>) -> Self {
+        let fields: Vec<FieldRef> = input.schema().fields().iter().cloned().chain([Arc::clone(&SALT_FIELD)]).collect();
         let schema = Arc::new(Schema::new_with_metadata(fields, input.schema().metadata().clone()));
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -89,14 +81,13 @@ impl HotKeysExec {
             input.pipeline_behavior(),
             input.boundedness(),
         );
-        Self { input, step, keys, hot, nulls, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        Self { input, step, keys, hot, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
     }
 
     /// What one partition does.
     fn worker(&self, partition: usize, context: &TaskContext) -> Worker {
         let counted = if self.step == Step::Salt { "salted_rows" } else { "replicated_rows" };
         Worker {
-            packed: packs_keys(&self.input.schema(), &self.keys).then_some(self.nulls),
             schema: self.schema(),
             keys: self.keys.clone(),
             finder: Finder::new(&self.hot),
@@ -145,7 +136,7 @@ impl ExecutionPlan for HotKeysExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Self::new(input, self.step, self.keys.clone(), Arc::clone(&self.hot), self.nulls))),
+            (Some(input), true) => Ok(Arc::new(Self::new(input, self.step, self.keys.clone(), Arc::clone(&self.hot)))),
             _ => internal_err!("{} has one child", self.name()),
         }
     }
@@ -193,19 +184,12 @@ impl ExecutionPlan for HotKeysExec {
     }
 }
 
-/// Whether the key in these columns is packed with its salt.
-fn packs_keys(schema: &Schema, keys: &[usize]) -> bool {
-    packs(keys.iter().map(|at| schema.field(*at).data_type()))
-}
-
 /// The batches that come of one.
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// One partition at work.
 struct Worker {
     schema: SchemaRef,
-    /// What becomes of nulls where keys are packed; `None` where they are not.
-    packed: Option<Nulls>,
     keys: Vec<usize>,
     hot: Arc<[HotKey]>,
     finder: Finder,
@@ -218,11 +202,6 @@ struct Worker {
 }
 
 impl Worker {
-    fn shape(&self) -> Shape {
-        let key = self.keys.first().copied().unwrap_or(0);
-        Shape { schema: Arc::clone(&self.schema), packed: self.packed.map(|nulls| (key, nulls)) }
-    }
-
     fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
         self.keys.iter().map(|at| Arc::clone(batch.column(*at))).collect()
     }
@@ -238,7 +217,7 @@ impl Worker {
             count += 1;
         })?;
         self.count.add(count);
-        self.shape().with_salts(batch, UInt32Array::from(salts))
+        with_salts(&self.schema, batch, UInt32Array::from(salts))
     }
 
     fn replicated(&mut self, batch: RecordBatch) -> Result<Batches> {
@@ -249,15 +228,15 @@ impl Worker {
         self.count.add(found.len());
         if found.is_empty() {
             let salts = UInt32Array::from(vec![0; batch.num_rows()]);
-            return Ok(Box::new(std::iter::once(self.shape().with_salts(&batch, salts))));
+            return Ok(Box::new(std::iter::once(with_salts(&self.schema, &batch, salts))));
         }
         let (rows, salts) = copies(batch.num_rows() as u32, found, &self.hot);
-        let (shape, step) = (self.shape(), self.batch_rows);
+        let (schema, step) = (Arc::clone(&self.schema), self.batch_rows);
         let (rows, salts) = (UInt32Array::from(rows), UInt32Array::from(salts));
         Ok(Box::new((0..rows.len()).step_by(step).map(move |at| {
             let length = step.min(rows.len() - at);
             let taken = take_record_batch(&batch, &rows.slice(at, length))?;
-            shape.with_salts(&taken, salts.slice(at, length))
+            with_salts(&schema, &taken, salts.slice(at, length))
         })))
     }
 }
@@ -279,34 +258,21 @@ fn copies(rows: u32, found: &[(u32, usize)], hot: &[HotKey]) -> (Vec<u32>, Vec<u
     (numbers, salts)
 }
 
-/// What rows look like when they come out.
-struct Shape {
-    schema: SchemaRef,
-    /// The column of a packed key, and what becomes of its nulls.
-    packed: Option<(usize, Nulls)>,
-}
-
-impl Shape {
-    fn with_salts(&self, batch: &RecordBatch, salts: UInt32Array) -> Result<RecordBatch> {
-        let added: ArrayRef = match self.packed {
-            Some((key, nulls)) => pack(batch.column(key), &salts, nulls)?,
-            None => Arc::new(salts),
-        };
-        let columns = batch.columns().iter().cloned().chain([added]).collect();
-        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
-    }
+fn with_salts(schema: &SchemaRef, batch: &RecordBatch, salts: UInt32Array) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().cloned().chain([Arc::new(salts) as ArrayRef]).collect();
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
 pub(crate) mod codec {
-    //! Numbers of eight bytes, little end first: whether nulls of packed keys are kept, how many columns the key has and which, then for each frequent key its hash, whether it matches nothing,
+    //! Numbers of eight bytes, little end first: how many columns the key has and which, then for each frequent key its hash, whether it matches nothing,
     //! how many salts it has and which.
 
-    use super::{Arc, ExecutionPlan, HotKey, HotKeysExec, Nulls, Result, Step, internal_err};
+    use super::{Arc, ExecutionPlan, HotKey, HotKeysExec, Result, Step, internal_err};
 
     /// The payload of the operator of that name; `None` for any other operator.
     pub(crate) fn encode(plan: &Arc<dyn ExecutionPlan>, name: &str) -> Option<Vec<u8>> {
         let operator = plan.downcast_ref::<HotKeysExec>().filter(|operator| ExecutionPlan::name(*operator) == name)?;
-        let mut words = vec![u64::from(operator.nulls == Nulls::Kept), operator.keys.len() as u64];
+        let mut words = vec![operator.keys.len() as u64];
         words.extend(operator.keys.iter().map(|at| *at as u64));
         for key in operator.hot.iter() {
             words.extend([key.hash, u64::from(key.matches_nothing), key.salts.len() as u64]);
@@ -330,15 +296,14 @@ pub(crate) mod codec {
         let (words, rest) = bytes.as_chunks::<8>();
         let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
         let read = if rest.is_empty() { read(&mut words) } else { None };
-        let Some((nulls, keys, hot)) = read else { return internal_err!("an operator of frequent keys cannot be read") };
+        let Some((keys, hot)) = read else { return internal_err!("an operator of frequent keys cannot be read") };
         if keys.iter().any(|at| *at >= input.schema().fields().len()) || hot.iter().any(|key| key.salts.is_empty()) {
             return internal_err!("an operator of frequent keys does not fit its input");
         }
-        Ok(Arc::new(HotKeysExec::new(Arc::clone(input), step, keys, hot.into(), nulls)))
+        Ok(Arc::new(HotKeysExec::new(Arc::clone(input), step, keys, hot.into())))
     }
 
-    fn read(words: &mut impl Iterator<Item = u64>) -> Option<(Nulls, Vec<usize>, Vec<HotKey>)> {
-        let nulls = if words.next()? == 0 { Nulls::AsKey } else { Nulls::Kept };
+    fn read(words: &mut impl Iterator<Item = u64>) -> Option<(Vec<usize>, Vec<HotKey>)> {
         let count = words.next()?;
         let keys = (0..count).map(|_| words.next().map(|at| at as usize)).collect::<Option<Vec<_>>>()?;
         let mut hot = Vec::new();
@@ -347,6 +312,6 @@ pub(crate) mod codec {
             let salts = (0..salts).map(|_| u32::try_from(words.next()?).ok()).collect::<Option<Vec<_>>>()?;
             hot.push(HotKey { hash, salts, matches_nothing });
         }
-        Some((nulls, keys, hot))
+        Some((keys, hot))
     }
 }

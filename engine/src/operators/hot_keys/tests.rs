@@ -1,7 +1,7 @@
 //! Rows get the salts of their keys in turn, and every copy of a row its own.
 
 use arrow::array::{AsArray as _, Int64Array, StringArray};
-use arrow::datatypes::{Decimal128Type, Int64Type};
+use arrow::datatypes::{Int64Type, UInt32Type};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -33,8 +33,7 @@ async fn run(plan: HotKeysExec, batch_rows: usize) -> (Vec<(i64, u32)>, usize) {
     let most = batches.iter().map(RecordBatch::num_rows).max().unwrap_or(0);
     let rows = batches.iter().flat_map(|batch| {
         let numbers = batch.column(0).as_primitive::<Int64Type>().values().to_vec();
-        let salts = batch.column(2).as_primitive::<Decimal128Type>().values().iter().map(|key| packed::salt_of(*key));
-        numbers.into_iter().zip(salts).collect::<Vec<_>>()
+        numbers.into_iter().zip(batch.column(2).as_primitive::<UInt32Type>().values().to_vec()).collect::<Vec<_>>()
     });
     (rows.collect(), most)
 }
@@ -49,18 +48,18 @@ async fn rows_of_a_frequent_key_get_its_salts_in_turn() {
 #[tokio::test]
 async fn rows_are_replicated_once_per_salt_and_nulls_that_match_nothing_are_not() {
     let keys = vec![Some(5), Some(7), None, Some(7), Some(6)];
-    let plan = HotKeysExec::replicate(input(keys.clone()), vec![1], &[hot(Some(7), &[3, 8, 9]), hot(None, &[1, 2])], Nulls::AsKey);
+    let plan = HotKeysExec::replicate(input(keys.clone()), vec![1], &[hot(Some(7), &[3, 8, 9]), hot(None, &[1, 2])]);
     let (rows, most) = run(plan, 2).await;
     assert_eq!(rows, [(0, 0), (1, 3), (1, 8), (1, 9), (2, 0), (3, 3), (3, 8), (3, 9), (4, 0)]);
     assert_eq!(most, 2, "copies come in batches of the usual size");
     let equal_nulls = HotKey { matches_nothing: false, ..hot(None, &[1, 2]) };
-    let plan = HotKeysExec::replicate(input(keys), vec![1], &[equal_nulls], Nulls::AsKey);
+    let plan = HotKeysExec::replicate(input(keys), vec![1], &[equal_nulls]);
     assert_eq!(run(plan, 8192).await.0, [(0, 0), (1, 0), (2, 1), (2, 2), (3, 0), (4, 0)]);
 }
 
 #[tokio::test]
 async fn without_frequent_keys_salts_are_zero() {
-    let plan = HotKeysExec::replicate(input(vec![Some(1), None]), vec![1], &[], Nulls::AsKey);
+    let plan = HotKeysExec::replicate(input(vec![Some(1), None]), vec![1], &[]);
     assert_eq!(run(plan, 8192).await.0, [(0, 0), (1, 0)]);
 }
 

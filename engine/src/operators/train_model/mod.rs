@@ -8,7 +8,6 @@
 //! Where the rows do not fit the memory of a task they stay in files, and [`pass::TrainingPassExec`] runs each pass over them as a plan of its own.
 
 mod columns;
-mod exact_json;
 mod gather;
 pub(crate) mod one_partition;
 pub(crate) mod pass;
@@ -40,7 +39,6 @@ use crate::models::live::{self, LiveTraining};
 use crate::models::training_spec::TrainingSpec;
 use crate::{Blame, Error};
 use columns::TrainingColumns;
-use exact_json::ExactJson;
 use gather::{Gathered, Rows};
 pub use pass::rows_of_pass;
 use trainer::Watch;
@@ -66,18 +64,10 @@ struct Instructions {
     told_at: Option<String>,
 }
 
-/// What the task's payload says.
+/// What the task's payload says; behind it come the bytes of the model's file, if there is one.
 #[derive(Serialize, Deserialize)]
 enum Outcome {
-    /// The tensors of the file; what else is in it is in `metadata`.
-    Trained {
-        file: Vec<u8>,
-        metadata: Vec<(String, ExactJson)>,
-        rows: u64,
-        iterations: Vec<Iteration>,
-        metrics: BTreeMap<String, f64>,
-        trials: Vec<Trial>,
-    },
+    Trained { rows: u64, iterations: Vec<Iteration>, metrics: BTreeMap<String, f64>, trials: Vec<Trial> },
     DoesNotFit(u64),
 }
 
@@ -119,12 +109,11 @@ impl TrainModelExec {
         let bug = |what: String| Error::new(Blame::Bug, format!("the result of a training cannot be read: {what}"));
         let mut payloads = payload::payloads(batches)?;
         let (Some(bytes), true) = (payloads.pop(), payloads.is_empty()) else { return Err(bug("there is not exactly one".to_string())) };
-        match postcard::from_bytes(&bytes).map_err(|error| bug(error.to_string()))? {
+        let (outcome, file) = postcard::take_from_bytes::<Outcome>(&bytes).map_err(|error| bug(error.to_string()))?;
+        match outcome {
             Outcome::DoesNotFit(bytes) => Ok(InOneTask::DoesNotFit(bytes)),
-            Outcome::Trained { file, metadata, rows, iterations, metrics, trials } => {
-                let mut file = ModelFile::from_bytes(&file)?;
-                file.metadata = metadata.into_iter().map(|(name, value)| (name, value.into())).collect();
-                Ok(InOneTask::Trained(Box::new(Trained { file, rows, iterations, metrics, trials })))
+            Outcome::Trained { rows, iterations, metrics, trials } => {
+                Ok(InOneTask::Trained(Box::new(Trained { file: ModelFile::from_bytes(file)?, rows, iterations, metrics, trials })))
             }
         }
     }
@@ -183,8 +172,8 @@ async fn train(input: Arc<dyn ExecutionPlan>, told: Arc<Instructions>, context: 
     let runtime = context.runtime_env();
     let trainer = trainer::trainer(&told.spec, &runtime).await?;
     let columns = TrainingColumns::new(&told.spec.columns);
-    let outcome = match gather::gather(&input, &context, &columns, trainer.as_ref()).await? {
-        Gathered::DoesNotFit(bytes) => Outcome::DoesNotFit(bytes),
+    let (outcome, file) = match gather::gather(&input, &context, &columns, trainer.as_ref()).await? {
+        Gathered::DoesNotFit(bytes) => (Outcome::DoesNotFit(bytes), Vec::new()),
         Gathered::Rows(rows) => {
             let cancelled = CancellationToken::new();
             let _stop = cancelled.clone().drop_guard();
@@ -198,15 +187,15 @@ async fn train(input: Arc<dyn ExecutionPlan>, told: Arc<Instructions>, context: 
             });
             match told_at {
                 Some(url) => tokio::select! {
-                    outcome = fit => outcome?,
+                    fitted = fit => fitted?,
                     never = tell(&live, url, &context) => match never {},
                 },
                 None => fit.await?,
             }
         }
     };
-    let bytes = postcard::to_allocvec(&outcome).map_err(|error| DataFusionError::External(Box::new(error)))?;
-    payload::rows(&bytes)
+    let outcome = postcard::to_allocvec(&outcome).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    payload::rows(&[&outcome, &file])
 }
 
 /// Says now and then how far a training is.
@@ -230,14 +219,13 @@ async fn tell(live: &LiveTraining, url: &str, context: &TaskContext) -> std::con
     }
 }
 
-fn fit(trainer: &dyn Trainer, rows: Rows, threads: usize, watch: &Watch) -> Result<Outcome> {
+/// What a training leads to, and the model's file.
+fn fit(trainer: &dyn Trainer, rows: Rows, threads: usize, watch: &Watch) -> Result<(Outcome, Vec<u8>)> {
     let Rows { collected, reservations } = rows;
     let trained = on_threads(threads, || train_in_memory(trainer, collected, watch))?.map_err(trainer::failed)?;
     drop(reservations);
-    let Trained { mut file, rows, iterations, metrics, trials } = trained;
-    let metadata = std::mem::take(&mut file.metadata).into_iter().map(|(name, value)| (name, value.into())).collect();
-    let file = file.to_bytes().map_err(trainer::failed)?;
-    Ok(Outcome::Trained { file, metadata, rows, iterations, metrics, trials })
+    let Trained { file, rows, iterations, metrics, trials } = trained;
+    Ok((Outcome::Trained { rows, iterations, metrics, trials }, file.to_bytes().map_err(trainer::failed)?))
 }
 
 /// Runs work whose parallel loops use so many threads, and no more than there are cores.

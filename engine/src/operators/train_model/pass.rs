@@ -161,7 +161,7 @@ impl Pass {
             None => self.over_files(&request).await?,
         };
         blocks::forget_later();
-        let rows = partials.iter().map(|partial| payload::rows(partial)).collect::<Result<Vec<_>>>()?;
+        let rows = partials.iter().map(|partial| payload::rows(&[partial])).collect::<Result<Vec<_>>>()?;
         Ok(rows.into_iter().flatten().collect())
     }
 

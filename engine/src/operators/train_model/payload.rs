@@ -26,10 +26,13 @@ pub(crate) fn schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
-/// A payload as rows, a batch each.
-pub(crate) fn rows(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
+/// A payload, which may come in pieces, as rows, a batch each.
+pub(crate) fn rows(pieces: &[&[u8]]) -> Result<Vec<RecordBatch>> {
     let (id, _) = uuid::Uuid::new_v4().as_u64_pair();
-    let parts: Vec<&[u8]> = if bytes.is_empty() { vec![&[]] } else { bytes.chunks(ROW_BYTES).collect() };
+    let mut parts: Vec<&[u8]> = pieces.iter().flat_map(|piece| piece.chunks(ROW_BYTES)).collect();
+    if parts.is_empty() {
+        parts.push(&[]);
+    }
     let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     let batch = |(part, bytes): (u32, &[u8])| {
         let columns: Vec<ArrayRef> = vec![
@@ -76,14 +79,14 @@ mod tests {
     #[test]
     fn payloads_come_back_whole_in_any_order() {
         let long: Vec<u8> = (0..ROW_BYTES * 2 + 7).map(|at| (at % 251) as u8).collect();
-        let mut batches = rows(&long).unwrap();
+        let mut batches = rows(&[&long]).unwrap();
         assert_eq!(batches.len(), 3);
         batches.extend(rows(&[]).unwrap());
-        batches.extend(rows(&[9]).unwrap());
+        batches.extend(rows(&[&[9], &[], &[8, 7]]).unwrap());
         batches.reverse();
         let mut found = payloads(&batches).unwrap();
         found.sort_by_key(Vec::len);
-        assert_eq!(found, [vec![], vec![9], long]);
+        assert_eq!(found, [vec![], vec![9, 8, 7], long]);
         assert!(payloads(&batches[..batches.len() - 1]).is_err());
         assert!(payloads(&[]).unwrap().is_empty());
     }

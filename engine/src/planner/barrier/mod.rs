@@ -28,7 +28,7 @@ pub(crate) fn over(input: LogicalPlan) -> LogicalPlan {
 
 impl Barrier {
     /// The barrier that a plan begins with.
-    fn of(plan: &LogicalPlan) -> Option<&Barrier> {
+    pub(super) fn of(plan: &LogicalPlan) -> Option<&Barrier> {
         match plan {
             LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
             _ => None,

@@ -1,9 +1,13 @@
 //! That distinct counts are approximate where that is asked for, about right, and exact everywhere else.
 
+use std::sync::Arc;
+
 use datafusion::common::Result;
+use datafusion::datasource::ViewTable;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::SessionContext;
 
+use crate::planner::barrier;
 use crate::planner::options::OrreryOptions;
 use crate::planner::testing::{ours, rows_of};
 
@@ -64,6 +68,18 @@ async fn floats_and_several_values_are_counted_exactly() -> Result<()> {
     let plan = plan_of(&context, "SELECT count(DISTINCT CAST(id AS DOUBLE)) FROM events").await?;
     assert!(!plan.contains("approx_distinct"), "{plan}");
     assert_eq!(rows_of(&context, "SELECT count(DISTINCT CAST(id AS DOUBLE)) FROM events").await?, ["60000"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_behind_a_barrier_is_counted_exactly() -> Result<()> {
+    let context = asking().await?;
+    let counts = context.sql("SELECT kind, count(DISTINCT user_id) AS n FROM events GROUP BY kind").await?.into_unoptimized_plan();
+    context.register_table("counts", Arc::new(ViewTable::new(barrier::over(counts), None)))?;
+    let plan = plan_of(&context, "SELECT n FROM counts").await?;
+    assert!(!plan.contains("approx_distinct"), "{plan}");
+    let plan = plan_of(&context, "SELECT count(DISTINCT n) FROM counts").await?;
+    assert!(plan.contains("approx_distinct"), "what is read from there is counted as asked for: {plan}");
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use arrow::compute::take;
 use datafusion::common::Result;
 
 use super::count_keys::FrequentKey;
-use crate::operators::hot_keys::{Nulls, hash_rows, pack, packs};
+use crate::operators::hot_keys::hash_rows;
 
 /// Pieces per average partition that a key is cut into: what is left of unevenness is a quarter of a partition.
 const PIECES_PER_PARTITION: f64 = 4.0;
@@ -43,8 +43,8 @@ pub(super) fn deal_salts(keys: &[FrequentKey], most: usize, partitions: usize) -
 fn salts_by_partition(key: &[ArrayRef], partitions: usize) -> Result<Vec<(usize, u32)>> {
     let tried = partitions * TRIES_PER_PARTITION;
     let again = UInt32Array::from(vec![0; tried]);
-    let columns = key.iter().map(|value| Ok(take(value, &again, None)?)).collect::<Result<Vec<ArrayRef>>>()?;
-    let columns = shuffled_by(columns, UInt32Array::from_iter_values(0..tried as u32))?;
+    let mut columns = key.iter().map(|value| Ok(take(value, &again, None)?)).collect::<Result<Vec<ArrayRef>>>()?;
+    columns.push(Arc::new(UInt32Array::from_iter_values(0..tried as u32)));
     let mut hashes = Vec::new();
     hash_rows(&columns, tried, &mut hashes)?;
     let mut salts: Vec<Option<u32>> = vec![None; partitions];
@@ -52,15 +52,6 @@ fn salts_by_partition(key: &[ArrayRef], partitions: usize) -> Result<Vec<(usize,
         salts[(hash % partitions as u64) as usize].get_or_insert(salt);
     }
     Ok(salts.into_iter().enumerate().filter_map(|(partition, salt)| Some((partition, salt?))).collect())
-}
-
-/// What the shuffle goes by: the key and the salt, or both in one.
-fn shuffled_by(mut key: Vec<ArrayRef>, salts: UInt32Array) -> Result<Vec<ArrayRef>> {
-    if packs(key.iter().map(|column| column.data_type())) {
-        return Ok(vec![pack(&key[0], &salts, Nulls::AsKey)?]);
-    }
-    key.push(Arc::new(salts));
-    Ok(key)
 }
 
 #[cfg(test)]
@@ -82,8 +73,8 @@ mod tests {
     /// Where the shuffle sends the key with each of its salts.
     fn reached(key: &FrequentKey, salts: &[u32], partitions: usize) -> BTreeSet<usize> {
         let again = UInt32Array::from(vec![0; salts.len()]);
-        let columns: Vec<ArrayRef> = key.values.iter().map(|value| take(value, &again, None).unwrap()).collect();
-        let columns = shuffled_by(columns, UInt32Array::from(salts.to_vec())).unwrap();
+        let mut columns: Vec<ArrayRef> = key.values.iter().map(|value| take(value, &again, None).unwrap()).collect();
+        columns.push(Arc::new(UInt32Array::from(salts.to_vec())));
         let names: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
         let batch = RecordBatch::try_from_iter(names.iter().zip(columns).map(|(name, column)| (name.as_str(), column))).unwrap();
         let by = names.iter().enumerate().map(|(at, name)| Arc::new(Column::new(name, at)) as Arc<dyn PhysicalExpr>).collect();

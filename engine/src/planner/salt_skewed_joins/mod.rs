@@ -11,8 +11,6 @@
 //!         <right>
 //! ```
 //!
-//! A key of one whole number is packed with its salt into one column, `__salted_key`, by which alone is joined: comparing two columns costs more.
-//!
 //! A key is frequent if it has more than half of what a partition has on average, `1 / (2 * partitions)` of the rows of a sample. Samples are taken of the
 //! larger side of shuffled joins that read much, and wherever the hint `SKEW` asks for one; the hinted side is then the salted one. All other keys have the
 //! salt 0 and stay together as they were.
@@ -86,7 +84,7 @@ pub fn note_candidates(state: &mut SessionState) {
 ///
 /// # Errors
 /// Those of planning. A sample that cannot be taken is no error.
-pub async fn with_samples(planned: Arc<dyn ExecutionPlan>, mut state: SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+pub async fn with_samples(planned: Arc<dyn ExecutionPlan>, state: &mut SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let candidates = SkewOptions::take_candidates(state.config());
     if candidates.is_empty() {
         return Ok(planned);

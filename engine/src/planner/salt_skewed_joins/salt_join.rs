@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{JoinSide, JoinType, NullEquality, Result};
+use datafusion::common::{JoinSide, JoinType, Result};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
@@ -10,7 +10,7 @@ use datafusion::physical_plan::joins::{HashJoinExec, HashJoinExecBuilder, Partit
 use datafusion::physical_plan::projection::ProjectionExec;
 
 use super::candidates::key_columns;
-use crate::operators::hot_keys::{HotKey, HotKeysExec, Nulls, SALTED_KEY};
+use crate::operators::hot_keys::{HotKey, HotKeysExec, SALT};
 
 /// The join with one side salted and the other replicated; its columns are the same. `None` if its keys are computed.
 ///
@@ -18,24 +18,14 @@ use crate::operators::hot_keys::{HotKey, HotKeysExec, Nulls, SALTED_KEY};
 /// None but those of building the operators.
 pub(super) fn salt_join(join: &HashJoinExec, salted: JoinSide, hot: &Arc<[HotKey]>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some((left_keys, right_keys)) = key_columns(join) else { return Ok(None) };
-    let nulls = if join.null_equality() == NullEquality::NullEqualsNull { Nulls::AsKey } else { Nulls::Kept };
     let side = |input: &Arc<dyn ExecutionPlan>, keys, side| -> Arc<dyn ExecutionPlan> {
         let input = Arc::clone(input);
-        Arc::new(if side == salted {
-            HotKeysExec::salt(input, keys, Arc::clone(hot))
-        } else {
-            HotKeysExec::replicate(input, keys, hot, nulls)
-        })
+        Arc::new(if side == salted { HotKeysExec::salt(input, keys, Arc::clone(hot)) } else { HotKeysExec::replicate(input, keys, hot) })
     };
     let (left, right) = (side(join.left(), left_keys, JoinSide::Left), side(join.right(), right_keys, JoinSide::Right));
-    let added = |side: &Arc<dyn ExecutionPlan>| {
-        let (schema, at) = (side.schema(), side.schema().fields().len() - 1);
-        Arc::new(Column::new(schema.field(at).name(), at)) as Arc<dyn PhysicalExpr>
-    };
-    // A packed key holds the key as well.
-    let is_packed = left.schema().fields().last().is_some_and(|field| field.name() == SALTED_KEY);
-    let mut on = if is_packed { Vec::new() } else { join.on().to_vec() };
-    on.push((added(&left), added(&right)));
+    let salt_of = |side: &Arc<dyn ExecutionPlan>| Arc::new(Column::new(SALT, side.schema().fields().len() - 1)) as Arc<dyn PhysicalExpr>;
+    let mut on = join.on().to_vec();
+    on.push((salt_of(&left), salt_of(&right)));
     let salted = HashJoinExecBuilder::new(left, right, on, *join.join_type())
         .with_filter(join.filter().cloned())
         .with_null_equality(join.null_equality())

@@ -79,7 +79,7 @@ async fn planned(context: &SessionContext, sql: &str) -> crate::Result<Planned> 
     let logical = state.statement_to_plan(ParsedStatement::Statement(Box::new(SqlStatement::Query(query)))).await?;
     note_candidates(&mut state);
     let once = state.create_physical_plan(&logical).await?;
-    let plan = with_samples(once, state, &logical).await?;
+    let plan = with_samples(once, &mut state, &logical).await?;
     Ok(Planned { plan, outcomes: outcomes(&logical)? })
 }
 
@@ -112,7 +112,7 @@ async fn rows_of_a_frequent_key_are_spread_over_all_partitions() {
     let text = planned.text();
     assert!(text.contains("SaltHotKeysExec: keys=[k], hot_keys=2, salts=8"), "{text}");
     assert!(text.contains("ReplicateHotKeysExec: keys=[k], hot_keys=1, salts=4"), "{text}");
-    assert!(text.contains("RepartitionExec: partitioning=Hash([__salted_key@2], 4)"), "{text}");
+    assert!(text.contains("RepartitionExec: partitioning=Hash([k@1, __salt@2], 4)"), "{text}");
     assert!(text.contains("projection=[id@3, id@0]"), "only what is needed comes out of the join\n{text}");
     let parts = collect_partitioned(reset_plan_states(planned.plan).unwrap(), context.task_ctx()).await.unwrap();
     let rows: Vec<usize> = parts.iter().map(|part| part.iter().map(RecordBatch::num_rows).sum()).collect();

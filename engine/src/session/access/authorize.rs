@@ -171,7 +171,7 @@ impl Session {
         }
         if mode == Mode::Run {
             // What was granted on an earlier object of that name was not granted on this one.
-            self.names.guard().access().forget(on).await?;
+            self.forget_if_gone(on).await?;
         }
         Ok(Authorized::Go(FollowUp::Own(on.clone())))
     }

@@ -10,7 +10,7 @@ use crate::access::tables::PolicyRow;
 use crate::access::{Kind, NewFunction, NewPolicy, NewToken, Privilege, Securable};
 use crate::dialect::{AccessStatement, CreateFunction, Expiry, GrantRights, Name, ObjectRef, Policy, UserChange, normalize};
 use crate::session::rows::{Cells, table};
-use crate::session::{Mode, Outcome, Session, Tracker};
+use crate::session::{Mode, Outcome, Session, Tracker, planning};
 use crate::{Blame, Error, Position, Result};
 
 fn done(text: impl Into<String>) -> Result<Outcome> {
@@ -47,7 +47,12 @@ impl Session {
                 }
                 guard.refuse_by_token("a password is changed")?;
             }
-            AccessStatement::CreateToken { .. } => guard.refuse_by_token("a token is made")?,
+            AccessStatement::CreateToken { expires, .. } => {
+                guard.refuse_by_token("a token is made")?;
+                if let Some(Expiry::At(expr) | Expiry::In(expr)) = expires.as_deref() {
+                    planning::refuse_subqueries(expr, "EXPIRES")?;
+                }
+            }
             _ => {}
         }
         if mode == Mode::Check {
@@ -370,11 +375,11 @@ impl Session {
             by: guard.user().to_string(),
         };
         if !exists {
-            guard.access().forget(&on).await?;
+            self.forget_if_gone(&on).await?;
         }
         guard.access().create_function(&name, &new, create.or_replace).await.map_err(at)?;
         if !exists && let Some(principal) = guard.principal() {
-            guard.access().set_owner(&on, principal.user(), principal.user()).await?;
+            guard.access().own_new(&on, principal.user()).await?;
         }
         done(format!("function {name} is there"))
     }
@@ -399,7 +404,7 @@ impl Session {
         else {
             return Err(at(Error::sql("RETURN takes one expression")));
         };
-        let planned = crate::session::planning::plan_query(&self.context.state(), &self.names, query).await;
+        let planned = planning::plan_query(&self.context.state(), &self.names, query).await;
         // Places in the text made here mean nothing to its author.
         let plan = planned.map_err(|error| at(Error { position: None, ..error }))?;
         self.physical(&plan).await.map(|_| ()).map_err(|error| at(Error { position: None, ..error }))
@@ -416,7 +421,7 @@ impl Session {
         }
         let access = self.names.guard().access();
         access.drop_function(&name).await.map_err(|e| e.at(written.position))?;
-        access.forget(&on).await?;
+        self.forget_if_gone(&on).await?;
         done(format!("function {name} is dropped"))
     }
 }

@@ -1,6 +1,6 @@
 //! What becomes of rights when objects come and go: who makes an object owns it, and what was granted on it goes with it.
 
-use crate::access::Securable;
+use crate::access::{Kind, Securable};
 use crate::session::{Outcome, Session};
 use crate::{Error, Result};
 
@@ -29,24 +29,33 @@ impl Session {
             FollowUp::Own(on) => {
                 let Some(principal) = guard.principal() else { return Ok(outcome) };
                 let own = async {
-                    // Whoever was first owns it, should two have made it at the same time.
-                    if self.exists(on).await? && guard.access().rights_now().await?.owner(on).is_none() {
-                        guard.access().set_owner(on, principal.user(), principal.user()).await?;
+                    if self.exists(on).await? {
+                        guard.access().own_new(on, principal.user()).await?;
                     }
                     Ok::<_, Error>(())
                 };
                 own.await.map_err(|error| done("the owner of", on, error))?;
             }
             FollowUp::ForgetIfGone(on) => {
-                let forget = async {
-                    if !self.exists(on).await? {
-                        guard.access().forget(on).await?;
-                    }
-                    Ok::<_, Error>(())
-                };
-                forget.await.map_err(|error| done("the end of all rights on", on, error))?;
+                self.forget_if_gone(on).await.map_err(|error| done("the end of all rights on", on, error))?;
             }
         }
         Ok(outcome)
+    }
+
+    /// Forgets what was granted on an object that does not exist. Rights are looked up first: what comes to be after that may belong to another object of that
+    /// name, which somebody makes meanwhile.
+    ///
+    /// # Errors
+    /// The warehouse or the tables of rights cannot be read or written.
+    pub(super) async fn forget_if_gone(&self, on: &Securable) -> Result<()> {
+        let access = self.names.guard().access();
+        let known = access.rights_now().await?;
+        let exists = match on.kind {
+            // They are rows among the rights, of which those of the statement may be older.
+            Kind::Function => access.rights_now().await?.function(&on.table_name()).is_some(),
+            _ => self.exists(on).await?,
+        };
+        if exists { Ok(()) } else { access.forget(on, &known).await }
     }
 }

@@ -10,12 +10,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use chrono::{DateTime, Utc};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::{ViewTable, provider_as_source};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit, when};
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, col, in_subquery, lit, when};
 use datafusion::scalar::ScalarValue;
-use orrery_lakehouse::TableName;
+use orrery_lakehouse::{Relation, TableName};
 
 use super::Guard;
 use crate::access::tables::{HIDDEN_COLUMNS, PLACE, PolicyRow};
@@ -28,7 +30,11 @@ use crate::session::write::cast_to;
 use crate::{Blame, Error, Result};
 
 /// Schemas of catalog `system` whose rows are sorted out by whose they are.
-const FILTERED: [&str; 3] = [PLACE.0, "ml", "query"];
+const FILTERED: [&str; 3] = [PLACE.0, "ml", QUERY];
+
+/// Where runs of scripts are kept: one table of runs, and others of what belongs to them.
+const QUERY: &str = "query";
+const RUNS: &str = "runs";
 
 /// Columns of `system.ml` that tell what a model was trained on; they are for whoever manages it.
 const TELLS_QUERY: [&str; 4] = ["statement", "query", "record", "sources"];
@@ -57,7 +63,7 @@ impl Names {
         let Some(reader) = guard.reader() else { return Ok(provider) };
         let rights = guard.rights();
         if is_filtered_by_program(name) {
-            return own_rows(guard, &rights, &reader, name, provider);
+            return own_rows(guard, &rights, &reader, name, provider, self.runs_beside(name).await?);
         }
         let (filter, masks) = (rights.row_filter(name), rights.column_masks(name));
         if filter.is_none() && masks.is_empty() {
@@ -70,6 +76,17 @@ impl Names {
             Error::new(Blame::Rights, problem).hint("whoever manages the table has to look at it")
         })?;
         Ok(Arc::new(ViewTable::new(barrier::over(plan), None)))
+    }
+
+    /// The table of runs, by which it is told whose the rows of another table of its schema are.
+    async fn runs_beside(&self, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
+        if name.schema != QUERY || name.table == RUNS {
+            return Ok(None);
+        }
+        match self.warehouse().relation(&TableName::new(SYSTEM, QUERY, RUNS)).await? {
+            Some(Relation::Table(table)) => Ok(Some(self.scan(&table))),
+            _ => Ok(None),
+        }
     }
 
     /// The plan under the policies, which are read with the rights of who has set them: whoever may hide rows may not look into other tables by it. With
@@ -163,11 +180,12 @@ fn own_rows(
     reader: &Subject,
     name: &TableName,
     provider: Arc<dyn TableProvider>,
+    runs: Option<Arc<dyn TableProvider>>,
 ) -> Result<Arc<dyn TableProvider>> {
     let schema = provider.schema();
     // Whoever was granted the table sees all of it.
     let sees_all = reader.is_administrator() || rights.holds(reader, Privilege::Select, &Securable::table(name));
-    let filter = if sees_all { None } else { Some(rows_of(rights, reader, name, &schema)) };
+    let filter = if sees_all { None } else { Some(rows_of(rights, reader, name, &schema, runs)?) };
     let hides = schema.fields().iter().any(|field| HIDDEN_COLUMNS.contains(&field.name().as_str()));
     if filter.is_none() && !hides {
         return Ok(provider);
@@ -196,14 +214,17 @@ fn own_rows(
     Ok(Arc::new(ViewTable::new(barrier::over(plan), None)))
 }
 
-fn rows_of(rights: &Rights, reader: &Subject, name: &TableName, schema: &SchemaRef) -> Expr {
+fn rows_of(rights: &Rights, reader: &Subject, name: &TableName, schema: &SchemaRef, runs: Option<Arc<dyn TableProvider>>) -> Result<Expr> {
     let me = || lit(reader.name.clone());
+    // Who had the name before was somebody else, and what he did is not the user's to see.
+    let since = rights.users.get(&reader.name).map_or(DateTime::<Utc>::MAX_UTC, |user| user.created_at);
     let mine = || reader.principals.iter().map(|principal| lit(principal.clone())).collect::<Vec<_>>();
-    match (name.schema.as_str(), name.table.as_str()) {
+    Ok(match (name.schema.as_str(), name.table.as_str()) {
         ("access", "users") => col("name").eq(me()),
         ("access", "roles") => col("name").in_list(mine(), false),
         ("access", "role_members") => col("member").in_list(mine(), false),
-        ("access", "tokens" | "audit") => col("user_name").eq(me()),
+        ("access", "tokens") => col("user_name").eq(me()),
+        ("access", "audit") => col("user_name").eq(me()).and(begun_after(since)),
         ("access", "grants" | "limits") => col("principal").in_list(mine(), false),
         ("access", "functions") => {
             let seen = rights.functions().filter(|(name, _)| rights.sees(reader, &Securable::function(name)));
@@ -211,9 +232,29 @@ fn rows_of(rights: &Rights, reader: &Subject, name: &TableName, schema: &SchemaR
         }
         ("access", "owners") => col("owner").in_list(mine(), false),
         ("ml", _) if schema.column_with_name("model").is_some() => models_seen(rights, reader),
-        ("query", _) if schema.column_with_name("user_name").is_some() => col("user_name").eq(me()),
+        (QUERY, RUNS) if schema.column_with_name("user_name").is_some() => own_runs(me(), since),
+        (QUERY, _) if schema.column_with_name("user_name").is_some() => match runs {
+            None => lit(false),
+            Some(runs) => {
+                let own = LogicalPlanBuilder::scan(RUNS, provider_as_source(runs), None)?.filter(own_runs(me(), since))?;
+                let own = own.project(vec![col("run_id")])?.build()?;
+                col("user_name").eq(me()).and(in_subquery(col("run_id"), Arc::new(own)))
+            }
+        },
         _ => lit(false),
-    }
+    })
+}
+
+/// Entries of the audit on what began at a moment or later; they tell when it ended, and how long it took.
+fn begun_after(moment: DateTime<Utc>) -> Expr {
+    let begun = cast(col("time"), DataType::Int64) - coalesce(vec![col("duration_us"), lit(0_i64)]);
+    begun.gt_eq(lit(moment.timestamp_micros()))
+}
+
+/// Runs that a user has begun at a moment or later. When they began is kept in milliseconds.
+fn own_runs(user: Expr, since: DateTime<Utc>) -> Expr {
+    let since = ScalarValue::TimestampMicrosecond(Some(since.timestamp_millis().saturating_mul(1000)), Some("UTC".into()));
+    col("user_name").eq(user).and(col("started_at").gt_eq(lit(since)))
 }
 
 /// Models on which a user has any right.

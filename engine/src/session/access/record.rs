@@ -10,9 +10,9 @@ use datafusion::common::DataFusionError;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use futures::{Stream, StreamExt as _};
 
-use crate::access::{Access, AuditEntry};
+use crate::access::{Access, AuditEntry, call_address};
 use crate::dialect::{Statement, StatementText};
-use crate::session::{Mode, Outcome, Session};
+use crate::session::{Outcome, Session};
 use crate::{Blame, Error, Result};
 
 /// A statement that has begun.
@@ -24,15 +24,15 @@ pub(in crate::session) struct Begun {
 }
 
 impl Session {
-    /// Begins to note a statement; `None` in the embedded engine.
-    pub(in crate::session) fn begin_record(&self, statement: &Statement, text: &StatementText, mode: Mode) -> Option<Begun> {
+    /// Begins to note a statement; `None` in the embedded engine. `only` says what is done with it if it is not carried out.
+    pub(in crate::session) fn begin_record(&self, statement: &Statement, text: &StatementText, only: Option<&str>) -> Option<Begun> {
         let guard = self.names.guard();
         let principal = guard.principal()?;
         let kind = statement.kind();
-        let kind = if mode == Mode::Check { format!("{kind} (dry run)") } else { kind.to_string() };
+        let kind = only.map_or_else(|| kind.to_string(), |only| format!("{kind} ({only})"));
         let entry = AuditEntry {
             user: Some(principal.user().to_string()),
-            address: Some(principal.address().to_string()),
+            address: Some(call_address().unwrap_or_else(|| principal.address().to_string())),
             session: self.session_name.clone(),
             statement: Some(match statement {
                 // The value may be a password that a later statement uses.
@@ -61,6 +61,12 @@ impl Begun {
                 Err(error)
             }
         }
+    }
+
+    /// Notes the outcome of what gives no rows.
+    pub fn end_without_rows(mut self, objects: Vec<String>, error: Option<&Error>) {
+        self.entry.objects = objects;
+        self.note(None, error);
     }
 
     fn note(mut self, rows: Option<u64>, error: Option<&Error>) {

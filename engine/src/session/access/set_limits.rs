@@ -9,8 +9,8 @@ use crate::session::{Outcome, Session};
 use crate::{Error, Result};
 
 const KNOWN: &str = "max_statements, memory_bytes, run_time_s and result_bytes";
-/// Less memory than this serves no statement.
-const LEAST_MEMORY_BYTES: u64 = 1 << 20;
+/// With less memory than this not even a small sort runs, which sets 10 MB aside in each thread for merging what it will have spilled.
+const LEAST_MEMORY_BYTES: u64 = 64 << 20;
 /// Ten years: more is no limit, and no time that a clock could tell.
 const LONGEST_S: u64 = 10 * 366 * 24 * 3600;
 

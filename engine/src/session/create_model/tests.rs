@@ -241,6 +241,23 @@ async fn a_dry_run_plans_what_uses_a_model_that_it_would_make() {
     assert!(!dir.path().join("warehouse").exists(), "nothing is written");
 }
 
+#[tokio::test]
+async fn a_dry_run_lists_the_models_that_there_would_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = with_points(dir.path()).await;
+    run(&session, CREATE).await.unwrap();
+    run(&session, &CREATE.replace("MODEL m", "MODEL gone")).await.unwrap();
+    let listed = async || {
+        let rows = run(&session, "SHOW MODELS").await.unwrap();
+        rows.iter().map(|row| row.split(' ').take(5).collect::<Vec<_>>().join(" ")).collect::<Vec<String>>()
+    };
+    assert_eq!(listed().await, ["default gone kmeans 1 1", "default m kmeans 1 1"]);
+    for statement in [CREATE, CREATE.replace("MODEL m", "MODEL a").as_str(), "DROP MODEL gone"] {
+        outcome(&session, statement, Mode::Check).await.unwrap();
+    }
+    assert_eq!(listed().await, ["default a kmeans 1 1", "default m kmeans 2 2"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_session_sees_how_far_a_training_is() {
     let dir = tempfile::tempdir().unwrap();

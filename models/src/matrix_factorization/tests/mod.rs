@@ -15,7 +15,7 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow::datatypes::{Field, Schema};
 
 use super::{MatrixFactorization, MatrixFactorizationModel};
-use crate::{InputColumn, ModelType as _, OptionValue, Options, Result, Trained, Trainer, Unobserved, train_in_memory};
+use crate::{Evaluation, InputColumn, ModelType as _, OptionValue, Options, Result, Trained, Trainer, Unobserved, train_in_memory};
 
 /// Options of a test, as `name = value`.
 fn options(given: &[(&str, OptionValue)]) -> Options {
@@ -58,6 +58,20 @@ fn train(rows: &RecordBatch, given: &[(&str, OptionValue)]) -> Result<Trained> {
 
 fn model(rows: &RecordBatch, given: &[(&str, OptionValue)]) -> Arc<MatrixFactorizationModel> {
     Arc::new(MatrixFactorizationModel::read(&train(rows, given).unwrap().file).unwrap())
+}
+
+/// The measures of an evaluation on rows that lie in batches, each taken alone.
+fn measured(evaluation: &dyn Evaluation, batches: &[RecordBatch]) -> RecordBatch {
+    let (mut before, mut last): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
+    for stage in 0..evaluation.stages() {
+        before = last.take();
+        let of_batch = |rows: &RecordBatch| {
+            let columns: Vec<ArrayRef> = evaluation.columns().into_iter().map(|at| Arc::clone(rows.column(at))).collect();
+            evaluation.accumulate(stage, before.as_deref(), None, &columns).unwrap()
+        };
+        last = batches.iter().map(of_batch).reduce(|one, other| evaluation.merge(stage, one, &other).unwrap());
+    }
+    evaluation.finish(before.as_deref(), last.as_deref()).unwrap()
 }
 
 /// Ratings that look random but are the same in every run: about `share` of all pairs, each once.

@@ -14,7 +14,7 @@ use super::{model, rows, rows_of, some_ratings, text, train};
 use crate::OptionValue::{Float, Int};
 use crate::error::Cause;
 use crate::matrix_factorization::factors::Factors;
-use crate::matrix_factorization::scores::{Best, Panels, score};
+use crate::matrix_factorization::scores::{Best, Panels, score, scores_with};
 use crate::matrix_factorization::{MatrixFactorization, MatrixFactorizationModel, Side};
 use crate::{Model as _, ModelFile, ModelTable, ModelType as _};
 
@@ -24,6 +24,7 @@ fn reads_what_it_writes_and_refuses_what_is_damaged() {
     let bytes = trained.file.to_bytes().unwrap();
     let model = MatrixFactorization.read(&ModelFile::from_bytes(&bytes).unwrap()).unwrap();
     assert_eq!(model.inputs().iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["user", "item"]);
+    assert_eq!(MatrixFactorization.inputs(&trained.file).unwrap(), model.inputs());
     assert!(model.bytes() > 12 * 3 * 4 && model.as_any().is::<MatrixFactorizationModel>());
     for name in trained.file.tensors.keys() {
         let mut without = trained.file.clone();
@@ -211,7 +212,10 @@ proptest! {
             prop_assert_eq!(best.finish(), expected);
             let mut scores = Vec::new();
             panels.scores(row, &mut scores);
-            prop_assert_eq!(scores, (0..len).map(|p| score(row, items.row(p), rank)).collect::<Vec<f32>>());
+            prop_assert_eq!(&scores, &(0..len).map(|p| score(row, items.row(p), rank)).collect::<Vec<f32>>());
+            let places: Vec<u32> = (0..len as u32).rev().collect();
+            scores.reverse();
+            prop_assert_eq!(scores_with(row, &items, &places), scores);
         }
     }
 }

@@ -6,11 +6,11 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Float64Type;
 use proptest::prelude::*;
 
-use super::{columns_of, model, rows, some_ratings, text};
+use super::{columns_of, measured, model, rows, some_ratings, text};
+use crate::Model as _;
 use crate::OptionValue::Int;
 use crate::matrix_factorization::RankingEvaluation;
-use crate::matrix_factorization::ranking::{RankedHits, positions};
-use crate::{Evaluation, Model as _};
+use crate::matrix_factorization::ranking::{RankedHits, counted, positions, searched};
 
 fn close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 1e-12, "{found} {expected}");
@@ -47,27 +47,17 @@ fn rankings_without_hits_or_wants_are_zero() {
 proptest! {
     #[test]
     fn positions_are_those_of_a_sorted_list(
-        scores in prop::collection::vec((0u8..6).prop_map(f32::from), 1..40), flags in prop::collection::vec(0u8..3, 40),
+        scores in prop::collection::vec((-3i8..3).prop_map(f32::from), 1..40), flags in prop::collection::vec(0u8..3, 40),
     ) {
         let with = |flag: u8| (0..scores.len() as u32).filter(|p| flags[*p as usize] == flag).collect::<Vec<u32>>();
         let (candidates, skipped) = (with(1), with(2));
         let mut order: Vec<u32> = (0..scores.len() as u32).filter(|p| !skipped.contains(p)).collect();
         order.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b)));
         let expected: Vec<usize> = candidates.iter().map(|c| order.iter().position(|p| p == c).unwrap()).collect();
-        prop_assert_eq!(positions(&scores, &candidates, &skipped), expected);
+        prop_assert_eq!(&positions(&scores, &candidates, &skipped), &expected);
+        prop_assert_eq!(&counted(&scores, &candidates, &skipped), &expected);
+        prop_assert_eq!(&searched(&scores, &candidates, &skipped), &expected);
     }
-}
-
-fn measured(evaluation: &dyn Evaluation, batches: &[RecordBatch]) -> RecordBatch {
-    let partials: Vec<Vec<u8>> = batches
-        .iter()
-        .map(|rows| {
-            let columns: Vec<_> = evaluation.columns().into_iter().map(|c| rows.column(c).clone()).collect();
-            evaluation.accumulate(0, None, None, &columns).unwrap()
-        })
-        .collect();
-    let all = partials.into_iter().reduce(|one, other| evaluation.merge(0, one, &other).unwrap());
-    evaluation.finish(None, all.as_deref()).unwrap()
 }
 
 fn value(row: &RecordBatch, name: &str) -> Option<f64> {
@@ -97,6 +87,19 @@ fn errors_of_rows_held_out() {
     close(found("mean_squared_log_error"), mean((0..3).map(|i| (targets[i].ln_1p() - predicted.value(i).ln_1p()).powi(2)).collect()));
     close(found("r2_score"), 1.0 - mse / spread);
     close(found("explained_variance"), 1.0 - mean(errors.iter().map(|e| (e - error).powi(2)).collect()) / spread);
+}
+
+#[test]
+fn what_is_gathered_of_errors_does_not_grow_with_the_rows() {
+    let table = rows(&some_ratings(60, 40, 0.9));
+    let evaluation = model(&table, &[("num_factors", Int(3))]).evaluation(&columns_of(&table), &crate::Options::default()).unwrap();
+    let gathered = |stage: usize, before: Option<&[u8]>, rows: &RecordBatch| {
+        let columns: Vec<_> = evaluation.columns().into_iter().map(|at| Arc::clone(rows.column(at))).collect();
+        evaluation.accumulate(stage, before, None, &columns).unwrap()
+    };
+    let (one, all) = (gathered(0, None, &table.slice(0, 1)), gathered(0, None, &table));
+    assert!(all.len() < one.len() + 1000, "{} bytes of a row, {} of {}", one.len(), all.len(), table.num_rows());
+    assert_eq!(gathered(1, Some(&one), &table.slice(0, 1)).len(), gathered(1, Some(&all), &table).len());
 }
 
 #[test]

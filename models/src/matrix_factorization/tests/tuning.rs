@@ -1,12 +1,10 @@
 //! Several values of options, tried on ratings that are held out; and what is known before training.
 
-use std::sync::Arc;
-
 use arrow::array::AsArray as _;
 use arrow::datatypes::Float64Type;
 
-use super::{columns_of, model, rows, some_ratings, text, train, trainer};
-use crate::OptionValue::{Candidates, Float, Int, Range};
+use super::{columns_of, measured, model, rows, some_ratings, text, train, trainer};
+use crate::OptionValue::{Bool, Candidates, Float, Int, Range};
 use crate::{Model as _, OptionValue, Trained};
 
 fn names(trained: &Trained) -> Vec<String> {
@@ -51,6 +49,20 @@ fn implicit_feedback_is_tuned_by_rankings() {
 }
 
 #[test]
+fn ids_that_were_trained_on_count_whatever_their_factors_are() {
+    // Factors from 0 on have no product below 0: all of them become 0.
+    let triples: Vec<(i64, i64, f64)> = some_ratings(30, 20, 0.5).into_iter().map(|(user, item, rating)| (user, item, -rating)).collect();
+    let given = [("nonnegative", Bool(true)), ("num_factors", Candidates(vec![Int(1), Int(2)])), ("max_iterations", Int(2))];
+    let tuned = train(&rows(&triples), &given).unwrap();
+    let squares: Vec<f64> = triples.iter().map(|(_, _, rating)| rating * rating).collect();
+    let (least, most) = squares.iter().fold((f64::INFINITY, 0.0f64), |(least, most), square| (least.min(*square), most.max(*square)));
+    for trial in &tuned.trials {
+        let error = trial.metrics["mean_squared_error"];
+        assert!((least..=most).contains(&error), "{error} of ratings whose squares are from {least} to {most}");
+    }
+}
+
+#[test]
 fn values_that_cannot_be_tried() {
     let table = rows(&[(1, 1, 1.0), (2, 2, 2.0)]);
     let refused = |given: &[(&str, OptionValue)]| train(&table, given).unwrap_err();
@@ -67,9 +79,7 @@ fn measures_of_training_are_those_of_an_evaluation_on_its_rows() {
         let given = [("feedback_type", text(feedback)), ("num_factors", Int(4)), ("max_iterations", Int(3))];
         let trained = train(&table, &given).unwrap();
         let evaluation = model(&table, &given).evaluation(&columns_of(&table), &crate::Options::default()).unwrap();
-        let columns: Vec<_> = evaluation.columns().iter().map(|at| Arc::clone(table.column(*at))).collect();
-        let partial = evaluation.accumulate(0, None, None, &columns).unwrap();
-        let row = evaluation.finish(None, Some(&partial)).unwrap();
+        let row = measured(evaluation.as_ref(), &[table.slice(0, 100), table.slice(100, table.num_rows() - 100)]);
         for (name, value) in &trained.metrics {
             let found = row.column_by_name(name).unwrap_or_else(|| panic!("{name}")).as_primitive::<Float64Type>().value(0);
             assert!((found - value).abs() <= 1e-9 * value.abs(), "{name}: {found} {value}");

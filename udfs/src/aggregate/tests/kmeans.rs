@@ -120,6 +120,30 @@ async fn wrong_calls_say_what_is_right() {
     }
 }
 
+/// All on one thread, which is lent the means to stop.
+#[test]
+fn training_within_a_group_ends_with_its_statement() {
+    use crate::stop::Stop;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let rows: Vec<Row> = (0..500).map(|i| (0, Some(f64::from(i * 7919 % 500)), f64::from(i * 31 % 97))).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let run = |stop: &Stop| stop.lend(|| runtime.block_on(answer(&rows, "SELECT (kmeans(20, [x, y]))['rows'] FROM t")));
+    let looks = Arc::new(AtomicUsize::new(0));
+    let stop_after = |most: usize| {
+        let looks = Arc::clone(&looks);
+        looks.store(0, Ordering::Relaxed);
+        Stop::new(move || if looks.fetch_add(1, Ordering::Relaxed) < most { Ok(()) } else { datafusion::common::exec_err!("stopped") })
+    };
+    assert_eq!(run(&stop_after(usize::MAX)).unwrap(), ["500"]);
+    let all = looks.load(Ordering::Relaxed);
+    assert!(all > 20, "looked {all} times");
+    for most in [0, all / 2, all - 1] {
+        let error = run(&stop_after(most)).unwrap_err().to_string();
+        assert!(error.contains("stopped"), "{error}");
+        assert!(looks.load(Ordering::Relaxed) <= most + 20, "went on after {most} looks");
+    }
+}
+
 #[test]
 fn memory_is_accounted_for() {
     use crate::kernels::grouped_vectors::GroupedVectors;

@@ -1,0 +1,196 @@
+//! How many bytes a function's result has, told from its arguments. Nulls and arguments of a type that the function refuses count nothing.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::kernels::length::length;
+use arrow::compute::{cast, cast_with_options};
+use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNanoType};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
+
+const NANOSECONDS_PER_DAY: i128 = 86_400_000_000_000;
+/// Of the shortest month, so that no series is longer than it is thought to be.
+const DAYS_PER_MONTH: i128 = 28;
+
+/// `repeat(text, n)`.
+pub(super) fn repeat(args: &ScalarFunctionArgs) -> Result<u64> {
+    let (texts, times) = (lengths(&args.args[0])?, integers(&args.args[1])?);
+    Ok(over_rows(args, |row| texts.at(row).saturating_mul(times.at(row))))
+}
+
+/// `lpad(text, n [, fill])` and `rpad`: a character may have four bytes.
+pub(super) fn pad(args: &ScalarFunctionArgs) -> Result<u64> {
+    let widths = integers(&args.args[1])?;
+    let fills = args.args.get(2).map(lengths).transpose()?;
+    let bytes_per_character = |row| fills.as_ref().map_or(1, |fills| fills.at(row).clamp(1, 4));
+    Ok(over_rows(args, |row| widths.at(row).saturating_mul(bytes_per_character(row))))
+}
+
+/// `replace(text, from, to)`: matches are counted only where as many as there could be would be too much.
+pub(super) fn replace(args: &ScalarFunctionArgs) -> Result<u64> {
+    let [texts, from, to] = args.args.as_slice() else { return Ok(0) };
+    let (lengths_of_texts, lengths_from, lengths_to) = (lengths(texts)?, lengths(from)?, lengths(to)?);
+    let with_matches = |row, matches: u64| lengths_of_texts.at(row).saturating_add(matches.saturating_mul(lengths_to.at(row)));
+    let most = over_rows(args, |row| {
+        let matches = lengths_of_texts.at(row).checked_div(lengths_from.at(row));
+        with_matches(row, matches.unwrap_or(lengths_of_texts.at(row) + 1))
+    });
+    if most <= super::LARGEST_RESULT_BYTES {
+        return Ok(most);
+    }
+    let (texts, from) = (Texts::new(texts)?, Texts::new(from)?);
+    Ok(over_rows(args, |row| match (texts.at(row), from.at(row)) {
+        (Some(text), Some(from)) => with_matches(row, text.matches(from).count() as u64),
+        _ => 0,
+    }))
+}
+
+/// `array_repeat(element, n)`.
+pub(super) fn array_repeat(args: &ScalarFunctionArgs) -> Result<u64> {
+    let (element_bytes, times) = (bytes_per_row(&args.args[0])?, integers(&args.args[1])?);
+    Ok(over_rows(args, |row| times.at(row).saturating_mul(element_bytes)))
+}
+
+/// `array_resize(array, n [, element])`.
+pub(super) fn array_resize(args: &ScalarFunctionArgs) -> Result<u64> {
+    let sizes = integers(&args.args[1])?;
+    let element_bytes = match args.args.get(2) {
+        Some(element) => bytes_per_row(element)?,
+        None => 8,
+    };
+    Ok(over_rows(args, |row| sizes.at(row).saturating_mul(element_bytes)))
+}
+
+/// `range([start,] stop [, step])` and `generate_series`: of whole numbers, days and timestamps.
+pub(super) fn range(args: &ScalarFunctionArgs) -> Result<u64> {
+    let (start, stop, step) = match args.args.as_slice() {
+        [stop] => (None, stop, None),
+        [start, stop] => (Some(start), stop, None),
+        [start, stop, step] => (Some(start), stop, Some(step)),
+        _ => return Ok(0),
+    };
+    let start = start.map(Ticks::new).transpose()?;
+    let (stop, step) = (Ticks::new(stop)?, step.map(Ticks::new).transpose()?);
+    Ok(over_rows(args, |row| {
+        let start = start.as_ref().map_or(Some(0), |start| start.at(row));
+        let step = step.as_ref().map_or(Some(1), |step| step.at(row));
+        match (start, stop.at(row), step) {
+            // What leads away from its end is empty, and a step of 0 is refused.
+            (Some(start), Some(stop), Some(step)) if step != 0 && (stop >= start) == (step > 0) => {
+                let values = ((stop - start) / step).unsigned_abs().saturating_add(1);
+                u64::try_from(values).unwrap_or(u64::MAX).saturating_mul(8)
+            }
+            _ => 0,
+        }
+    }))
+}
+
+/// Sums over the rows of a batch; over one where all arguments are literals.
+fn over_rows(args: &ScalarFunctionArgs, bytes: impl Fn(usize) -> u64) -> u64 {
+    let rows = if args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) { 1 } else { args.number_rows };
+    (0..rows).fold(0, |sum: u64, row| sum.saturating_add(bytes(row)))
+}
+
+/// A column of one row for a literal, which stands for all rows.
+fn column(argument: &ColumnarValue) -> Result<(ArrayRef, bool)> {
+    Ok(match argument {
+        ColumnarValue::Array(column) => (column.clone(), false),
+        ColumnarValue::Scalar(value) => (value.to_array()?, true),
+    })
+}
+
+/// Counts of each row, of which nulls and what is negative are 0.
+struct Counts {
+    values: ArrayRef,
+    literal: bool,
+}
+
+impl Counts {
+    fn at(&self, row: usize) -> u64 {
+        let values = self.values.as_primitive::<Int64Type>();
+        let row = if self.literal { 0 } else { row };
+        if values.is_valid(row) { u64::try_from(values.value(row)).unwrap_or(0) } else { 0 }
+    }
+}
+
+fn integers(argument: &ColumnarValue) -> Result<Counts> {
+    let (values, literal) = column(argument)?;
+    // What does not fit is null, and refused by the function.
+    Ok(Counts { values: cast_with_options(&values, &DataType::Int64, &Default::default())?, literal })
+}
+
+/// Bytes of texts.
+fn lengths(argument: &ColumnarValue) -> Result<Counts> {
+    let (values, literal) = column(argument)?;
+    let values = if values.data_type().is_string() { length(&values)? } else { ScalarValue::Int64(None).to_array_of_size(values.len())? };
+    Ok(Counts { values: cast(&values, &DataType::Int64)?, literal })
+}
+
+/// Bytes that a row takes on average, at least one.
+fn bytes_per_row(argument: &ColumnarValue) -> Result<u64> {
+    let (values, _) = column(argument)?;
+    let bytes = values.to_data().get_slice_memory_size()?;
+    Ok(bytes.div_ceil(values.len().max(1)).max(1) as u64)
+}
+
+/// Texts of each row.
+struct Texts {
+    values: ArrayRef,
+    literal: bool,
+}
+
+impl Texts {
+    fn new(argument: &ColumnarValue) -> Result<Self> {
+        let (values, literal) = column(argument)?;
+        Ok(Self { values: cast(&values, &DataType::LargeUtf8)?, literal })
+    }
+
+    fn at(&self, row: usize) -> Option<&str> {
+        let values = self.values.as_string::<i64>();
+        let row = if self.literal { 0 } else { row };
+        values.is_valid(row).then(|| values.value(row))
+    }
+}
+
+/// Whole numbers, or nanoseconds of days, timestamps and intervals.
+struct Ticks {
+    values: ArrayRef,
+    literal: bool,
+    per_value: i128,
+}
+
+impl Ticks {
+    fn new(argument: &ColumnarValue) -> Result<Self> {
+        use arrow::datatypes::{IntervalUnit, TimeUnit};
+        let (values, literal) = column(argument)?;
+        let (values, per_value) = match values.data_type() {
+            DataType::Interval(IntervalUnit::MonthDayNano) => return Ok(Self { values, literal, per_value: 1 }),
+            DataType::Interval(_) => (cast(&values, &DataType::Interval(IntervalUnit::MonthDayNano))?, 1),
+            DataType::Date32 => (cast(&cast(&values, &DataType::Int32)?, &DataType::Int64)?, NANOSECONDS_PER_DAY),
+            DataType::Date64 => (cast(&values, &DataType::Int64)?, 1_000_000),
+            DataType::Timestamp(unit, _) => {
+                let nanoseconds = match unit {
+                    TimeUnit::Second => 1_000_000_000,
+                    TimeUnit::Millisecond => 1_000_000,
+                    TimeUnit::Microsecond => 1000,
+                    TimeUnit::Nanosecond => 1,
+                };
+                (cast(&values, &DataType::Int64)?, nanoseconds)
+            }
+            _ => (cast_with_options(&values, &DataType::Int64, &Default::default())?, 1),
+        };
+        Ok(Self { values, literal, per_value })
+    }
+
+    fn at(&self, row: usize) -> Option<i128> {
+        let row = if self.literal { 0 } else { row };
+        if !self.values.is_valid(row) {
+            return None;
+        }
+        if let Some(intervals) = self.values.as_primitive_opt::<IntervalMonthDayNanoType>() {
+            let interval = intervals.value(row);
+            let days = i128::from(interval.months) * DAYS_PER_MONTH + i128::from(interval.days);
+            return Some(days * NANOSECONDS_PER_DAY + i128::from(interval.nanoseconds));
+        }
+        Some(i128::from(self.values.as_primitive::<Int64Type>().value(row)) * self.per_value)
+    }
+}

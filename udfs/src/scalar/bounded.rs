@@ -66,8 +66,10 @@ impl ScalarUDFImpl for Bounded {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let bytes = (self.result_bytes)(&args)?;
         if bytes > LARGEST_RESULT_BYTES {
+            let rows_instead =
+                if matches!(self.name(), "range" | "generate_series") { "; FROM generate_series(first, last) makes rows" } else { "" };
             return exec_err!(
-                "{} would make {} MB of a batch of rows; a call may make {} MB. Rows can be made instead: FROM generate_series(first, last)",
+                "{} would make {} MB of a batch of rows; a call may make {} MB{rows_instead}",
                 self.name(),
                 bytes >> 20,
                 LARGEST_RESULT_BYTES >> 20

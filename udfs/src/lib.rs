@@ -21,6 +21,11 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     scalar::all()
 }
 
+/// DataFusion's scalar functions that make much of little, which are replaced by the same with a bound on what a call may make.
+pub fn bounded_functions() -> Vec<Arc<ScalarUDF>> {
+    scalar::bounded::all()
+}
+
 /// Every aggregate function of this crate. `count`, `first_value`, `last_value` and `any_value` carry the names of
 /// DataFusion's own and are meant to replace them.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {

@@ -67,6 +67,7 @@ type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 /// same names, the rewrites are put among DataFusion's, and the settings are added to those that are there.
 pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().extend(orrery_udfs::scalar_functions());
+    builder.scalar_functions().get_or_insert_default().extend(orrery_udfs::bounded_functions());
     builder.scalar_functions().get_or_insert_default().extend(time_windows::markers::functions());
     builder.scalar_functions().get_or_insert_default().push(scoring::predict_call::function());
     builder.aggregate_functions().get_or_insert_default().extend(orrery_udfs::aggregate_functions());

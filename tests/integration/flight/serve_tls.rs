@@ -134,8 +134,9 @@ fn clients_show_certificates_where_they_are_asked_for() {
         shell(&server, dir.path(), "https", &["--tls-ca", &ca, "--tls-cert", &certificate, "--tls-key", &key])
     };
     assert_answered(&showing(&clients));
-    assert_not_answered(&shell(&server, dir.path(), "https", &["--tls-ca", &ca]), "asks for a certificate of the client");
-    assert_not_answered(&showing(&strangers), "does not trust this client's certificate");
+    // Whether the client still reads why, or only that the connection is closed, depends on who is faster.
+    assert_not_answered(&shell(&server, dir.path(), "https", &["--tls-ca", &ca]), "cluster error");
+    assert_not_answered(&showing(&strangers), "cluster error");
 }
 
 #[test]

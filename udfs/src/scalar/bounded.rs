@@ -25,7 +25,7 @@ const LARGEST_RESULT_BYTES: u64 = 256 << 20;
 type ResultBytes = fn(&ScalarFunctionArgs) -> Result<u64>;
 
 /// The functions, under DataFusion's names, which they replace.
-pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
+pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
     [
         (functions::string::repeat(), sizes::repeat as ResultBytes),
         (functions::string::replace(), sizes::replace),

@@ -1,6 +1,6 @@
 //! Scalar functions, one file each.
 
-mod bounded;
+pub(crate) mod bounded;
 pub mod bucketize;
 pub mod combine_features;
 pub mod encode;
@@ -26,8 +26,7 @@ pub(crate) const PREPARATION: DocSection = DocSection { include: true, label: "P
 
 /// Every scalar function of this crate.
 pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
-    let mut functions = bounded::all();
-    functions.extend([
+    vec![
         pack_row::pack_row_udf(),
         Arc::new(ScalarUDF::new_from_impl(salt::Salt::new())),
         Arc::new(ScalarUDF::new_from_impl(try_to_timestamp::TryToTimestamp::new())),
@@ -42,8 +41,7 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
         Arc::new(ScalarUDF::new_from_impl(train_test_split::TrainTestSplit::new())),
         Arc::new(ScalarUDF::new_from_impl(vectors::Distance::new())),
         Arc::new(ScalarUDF::new_from_impl(vectors::Normalizer::new())),
-    ]);
-    functions
+    ]
 }
 
 /// A text argument that is meant as a literal: that of the first row.

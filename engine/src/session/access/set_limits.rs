@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 const KNOWN: &str = "max_statements, memory_bytes, run_time_s and result_bytes";
 /// With less memory than this not even a small sort runs, which sets 10 MB aside in each thread for merging what it will have spilled.
-const LEAST_MEMORY_BYTES: u64 = 64 << 20;
+const LEAST_MEMORY_BYTES: u64 = 64_000_000;
 /// Ten years: more is no limit, and no time that a clock could tell.
 const LONGEST_S: u64 = 10 * 366 * 24 * 3600;
 
@@ -60,7 +60,7 @@ fn size(limit: &ModelOption, least: u64) -> Result<u64> {
         _ => None,
     };
     let wrong = || {
-        let hint = format!("a number of bytes, or a text such as '4GB', of at least {}", ByteSize(least));
+        let hint = format!("a number of bytes, or a text such as '4GB', of at least {}", ByteSize(least).display().si());
         Error::sql(format!("{} takes a size", limit.name)).at(limit.position).hint(hint)
     };
     bytes.filter(|bytes| *bytes >= least).ok_or_else(wrong)

@@ -1,4 +1,4 @@
-//! The clients that measure a Flight SQL server over loopback, the same for every server: round trips of a prepared statement, the throughput of a result,
+//! The clients that measure a Flight SQL server over loopback: round trips of a prepared statement, the throughput of a result,
 //! and the memory that idle sessions hold.
 
 use std::net::SocketAddr;

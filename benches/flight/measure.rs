@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo,
-    PutResult, SchemaResult, Ticket,
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
+    PollInfo, PutResult, SchemaResult, Ticket,
 };
 use clap::Parser as _;
 use futures::stream::BoxStream;
@@ -25,7 +26,7 @@ use orrery_server::{Embedded, Limits, Port, UserSettings, Users, listen, tuned};
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
-use clients::{Anything, median, read};
+use clients::{Anything, ROUNDS, RoundTrip, at_once, median, read};
 
 /// As in the program that serves.
 #[global_allocator]
@@ -34,6 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const USER: &str = "admin";
 const PASSWORD: &str = "correct horse";
 const BATCH_ROWS: i64 = 8192;
+const ONE_ROW: &[u8] = b"one row";
 
 #[derive(clap::Parser)]
 struct Arguments {
@@ -70,6 +72,7 @@ async fn measure(arguments: Arguments) -> Anything<()> {
     );
 
     let server = clients::Server { address, login: Some((USER, PASSWORD)) };
+    let floor = bare_round_trips(bare).await?;
     let plain = server.round_trips(false).await?;
     let bound = server.round_trips(true).await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -79,8 +82,10 @@ async fn measure(arguments: Arguments) -> Anything<()> {
     }
     let idle_sessions_mb = server.idle_sessions_mb().await?;
     println!(
-        "{{\"round_trip_ms\": {{\"p50\": {:.2}, \"p99\": {:.2}}}, \"bound_round_trip_ms\": {{\"p50\": {:.2}, \"p99\": {:.2}}}, \
+        "{{\"bare_round_trip_ms\": {{\"p50\": {:.2}, \"p99\": {:.2}}}, \"round_trip_ms\": {{\"p50\": {:.2}, \"p99\": {:.2}}}, \"bound_round_trip_ms\": {{\"p50\": {:.2}, \"p99\": {:.2}}}, \
          \"gb_per_s\": {:.2}, \"bare_gb_per_s\": {:.2}, \"idle_sessions_mb\": {idle_sessions_mb:.0}}}",
+        floor.p50_ms,
+        floor.p99_ms,
         plain.p50_ms,
         plain.p99_ms,
         bound.p50_ms,
@@ -94,12 +99,29 @@ async fn measure(arguments: Arguments) -> Anything<()> {
 async fn bare_gb_per_s(address: SocketAddr, rows: u64) -> Anything<f64> {
     let mut client = clients::Server { address, login: None }.connect().await?;
     let started = Instant::now();
-    let info = FlightInfo::new().with_endpoint(arrow_flight::FlightEndpoint::new().with_ticket(Ticket::new("all")));
+    let info = FlightInfo::new().with_endpoint(FlightEndpoint::new().with_ticket(Ticket::new("all")));
     let (read, bytes) = read(&mut client, info).await?;
     if read < rows {
         return Err(format!("{read} of {rows} rows came").into());
     }
     Ok(bytes as f64 / started.elapsed().as_secs_f64() / 1e9)
+}
+
+/// The two calls that a prepared query takes, to a server that does nothing for them.
+async fn bare_round_trips(address: SocketAddr) -> Anything<RoundTrip> {
+    let server = clients::Server { address, login: None };
+    at_once(move || async move {
+        let mut client = server.connect().await?;
+        let mut times_ms = Vec::with_capacity(ROUNDS);
+        for _ in 0..ROUNDS {
+            let started = Instant::now();
+            let info = client.inner_mut().get_flight_info(FlightDescriptor::new_cmd("one row")).await?.into_inner();
+            read(&mut client, info).await?;
+            times_ms.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(times_ms)
+    })
+    .await
 }
 
 /// A server that only sends.
@@ -123,12 +145,13 @@ impl FlightService for Bare {
     type ListActionsStream = Answers<ActionType>;
     type DoExchangeStream = Answers<FlightData>;
 
-    async fn do_get(&self, _: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..BATCH_ROWS));
+    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        let is_one = request.get_ref().ticket == ONE_ROW;
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..if is_one { 1 } else { BATCH_ROWS }));
         let batch = RecordBatch::try_from_iter(["a", "b", "c", "d"].map(|name| (name, Arc::clone(&column))));
         let batch = batch.map_err(|error| Status::internal(error.to_string()))?;
         let schema = batch.schema();
-        let count = self.rows.div_ceil(BATCH_ROWS as u64) as usize;
+        let count = if is_one { 1 } else { self.rows.div_ceil(BATCH_ROWS as u64) as usize };
         let batches = futures::stream::iter(std::iter::repeat_n(batch, count).map(Ok));
         Ok(Response::new(FlightDataEncoderBuilder::new().with_schema(schema).build(batches).map_err(Status::from).boxed()))
     }
@@ -141,8 +164,11 @@ impl FlightService for Bare {
         nothing()
     }
 
-    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        nothing()
+    async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        let schema = Schema::new(vec![Field::new("x", DataType::Int64, true)]);
+        let info = FlightInfo::new().try_with_schema(&schema).map_err(|error| Status::internal(error.to_string()))?;
+        let info = info.with_endpoint(FlightEndpoint::new().with_ticket(Ticket::new(ONE_ROW))).with_descriptor(request.into_inner());
+        Ok(Response::new(info))
     }
 
     async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {

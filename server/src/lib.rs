@@ -22,7 +22,7 @@ mod wire;
 
 pub use authenticate::{Authenticator, Principal, Refused};
 pub use door::Door;
-pub use flight::FlightSql;
+pub use flight::{DirectRows, FlightSql};
 pub use limits::Limits;
 pub use open_session::{Embedded, OpenSession};
 pub use serve::{Port, listen, serve, tuned};

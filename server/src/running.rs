@@ -18,8 +18,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use orrery_engine::Error;
-use orrery_engine::dialect::StatementText;
-use orrery_engine::session::{Progress, Session, Tracker};
+use orrery_engine::session::{PreparedStatement, Progress, Session, Tracker};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -42,7 +41,7 @@ pub(crate) enum Last {
 /// Rows of a statement, and what is needed to explain an error among them.
 pub(crate) struct Stream {
     pub session: Arc<Session>,
-    pub text: StatementText,
+    pub statement: Arc<PreparedStatement>,
     pub tracker: Arc<Tracker>,
     pub rows: SendableRecordBatchStream,
 }
@@ -273,8 +272,8 @@ async fn pump(
     sender: &mpsc::Sender<Result<RecordBatch, Status>>,
     patience: Duration,
 ) -> Result<(), Status> {
-    let Stream { session, text, tracker, mut rows } = stream;
-    let (session, text, tracker) = (&session, &text, &tracker);
+    let Stream { session, statement, tracker, mut rows } = stream;
+    let (session, text, tracker) = (&session, statement.text(), &tracker);
     let explain = |error: Error| async move { status::of_error(&session.explain_error(error, text, tracker).await) };
     let mut flows = false;
     loop {

@@ -12,7 +12,7 @@ use tonic::transport::Server;
 
 use crate::door::Needs;
 use crate::sessions::Sessions;
-use crate::{Authenticator, Door, Embedded, Error, FlightSql, Limits, OpenSession, Result, Settings, Users};
+use crate::{Authenticator, DirectRows, Door, Embedded, Error, FlightSql, Limits, OpenSession, Result, Settings, Users};
 
 /// How much a client may send ahead of what has been read of it: on one stream, and on a connection.
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
@@ -38,11 +38,11 @@ impl Port {
     }
 
     /// The Flight SQL service behind its door, to be added to a server.
-    pub fn flight_sql(&self) -> Door<FlightServiceServer<FlightSql>> {
+    pub fn flight_sql(&self) -> Door<DirectRows<FlightServiceServer<FlightSql>>> {
         let service = FlightServiceServer::new(FlightSql::new(Arc::clone(&self.sessions), self.limits.clone()))
             .max_decoding_message_size(self.limits.request_bytes())
             .max_encoding_message_size(usize::MAX);
-        Door::before(service, Arc::clone(&self.sessions), Needs::Session)
+        Door::before(DirectRows::before(service), Arc::clone(&self.sessions), Needs::Session)
     }
 
     /// Another service behind the door: its calls carry a [`Principal`](crate::Principal) among their extensions.

@@ -149,7 +149,12 @@ impl Rights {
     /// Whoever was let in, unless he may not come in any more: the user is disabled, gone or another one of the same name, he has another password since, or
     /// the token does not hold any more.
     pub fn admitted(&self, principal: &Principal) -> Option<Subject> {
-        let user = self.users.get(principal.user()).filter(|user| user.is_enabled)?;
+        if self.admits(principal) { self.subject(principal.user()) } else { None }
+    }
+
+    /// Whether somebody who was let in may go on.
+    pub fn admits(&self, principal: &Principal) -> bool {
+        let Some(user) = self.users.get(principal.user()).filter(|user| user.is_enabled) else { return false };
         let token_id = principal.token_id();
         let is_earlier = |at: DateTime<Utc>| at <= principal.since();
         let is_same = is_earlier(user.created_at) && (token_id.is_some() || user.password_set_at.is_none_or(is_earlier));
@@ -157,7 +162,7 @@ impl Rights {
             let token = self.tokens.values().find(|token| token.id == id);
             token.is_some_and(|token| refusal_of(token, Some(true)).is_none())
         });
-        if is_same && token_holds { self.subject(&user.name) } else { None }
+        is_same && token_holds
     }
 
     pub fn is_role(&self, name: &str) -> bool {

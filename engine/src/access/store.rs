@@ -1,5 +1,6 @@
 //! [`Access`]: the tables of rights, read when they may have changed and changed in commits.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub(super) struct Inner {
     seen: Mutex<Option<Seen>>,
     /// One reads, the others wait for what it finds.
     reading: tokio::sync::Mutex<()>,
+    /// Somebody reads them while the old ones still serve.
+    reads_again: AtomicBool,
     pub(super) throttle: Throttle,
     workload: Arc<Workload>,
     accounts: Accounts,
@@ -76,6 +79,7 @@ impl Access {
             tables: Tables::new(),
             seen: Mutex::default(),
             reading: tokio::sync::Mutex::new(()),
+            reads_again: AtomicBool::new(false),
             throttle: Throttle::default(),
             workload: Workload::new(capacity),
             accounts: Accounts::default(),
@@ -96,7 +100,7 @@ impl Access {
     /// # Errors
     /// The tables of rights cannot be read.
     pub async fn admits(&self, principal: &Principal) -> Result<bool> {
-        Ok(self.rights().await?.admitted(principal).is_some())
+        Ok(self.rights().await?.admits(principal))
     }
 
     /// The warehouse whose rights these are.
@@ -130,19 +134,22 @@ impl Access {
     /// # Errors
     /// The tables of rights cannot be read; then nobody may do anything.
     pub(crate) async fn rights(&self) -> Result<Arc<Rights>> {
-        let seen = self.inner.seen.lock().clone();
-        if let Some(seen) = seen {
-            let age = seen.at.elapsed();
+        let seen = self.inner.seen.lock().as_ref().map(|seen| (seen.at, Arc::clone(&seen.rights)));
+        if let Some((at, rights)) = seen {
+            let age = at.elapsed();
             if age < READ_AGAIN_AFTER {
-                return Ok(seen.rights);
+                return Ok(rights);
             }
             if age < SERVE_UNTIL {
-                let access = self.clone();
-                tokio::spawn(async move {
-                    // Whoever waits for them next hears of the error.
-                    let _ = access.read_unless_newer_than(seen.at).await;
-                });
-                return Ok(seen.rights);
+                if !self.inner.reads_again.swap(true, Ordering::AcqRel) {
+                    let access = self.clone();
+                    tokio::spawn(async move {
+                        let _again = ReadingAgain(&access.inner.reads_again);
+                        // Whoever waits for them next hears of the error.
+                        let _ = access.read_unless_newer_than(at).await;
+                    });
+                }
+                return Ok(rights);
             }
         }
         self.read_unless_newer_than(Instant::now().checked_sub(SERVE_UNTIL).unwrap_or_else(Instant::now)).await
@@ -214,6 +221,15 @@ impl Access {
             self.rights_now().await?;
         }
         Ok(())
+    }
+}
+
+/// Somebody reads the rights again, until this is dropped.
+struct ReadingAgain<'a>(&'a AtomicBool);
+
+impl Drop for ReadingAgain<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

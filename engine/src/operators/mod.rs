@@ -7,6 +7,7 @@ pub mod compressed_files;
 pub mod deduplicate;
 pub(crate) mod hot_keys;
 pub(crate) mod number_rows;
+pub(crate) mod one_child;
 pub mod one_task;
 pub(crate) mod salt;
 pub(crate) mod sessionize;

@@ -7,9 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
-use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
-use datafusion::common::{DataFusionError, Result as DataFusionResult};
+use datafusion::catalog::TableProvider;
 use datafusion::datasource::ViewTable;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -23,6 +21,7 @@ use parking_lot::RwLock;
 use super::access::{Guard, Verdict};
 use super::options::restore_meaning;
 use super::planned_models::PlannedModels;
+use super::reliance::{Epoch, Reliance};
 use super::{information_schema, parameters, planning};
 use crate::access::Securable;
 use crate::dialect::{self, Name, Statement};
@@ -48,9 +47,12 @@ tokio::task_local! {
 /// What names stand for throughout one statement. Others of the same session may run beside it and change that, between the moment that a right is asked for
 /// and the one that it is used.
 struct AtBegin {
+    epoch: Epoch,
     catalog: String,
     schema: String,
     temporary: HashMap<String, Temporary>,
+    /// What the statement's plan rests on besides.
+    reliance: Reliance,
 }
 
 /// A query kept under a name, with the names it resolves against.
@@ -71,6 +73,8 @@ pub(crate) enum Temporary {
 
 #[derive(Default)]
 struct Own {
+    /// Another one after every change of what the session has of its own, its settings and variables among it.
+    epoch: Epoch,
     catalog: String,
     schema: String,
     /// Temporary views and caches by unqualified name.
@@ -125,6 +129,11 @@ impl Names {
         let _ = self.scan_options.set(ScanOptions { view_types });
     }
 
+    /// The state of the session whose names these are.
+    pub(super) fn state(&self) -> Option<&Weak<RwLock<SessionState>>> {
+        self.state.get()
+    }
+
     /// A stored table as queries read it: like Parquet files, with strings as views or not.
     pub(crate) fn scan(&self, table: &Arc<Table>) -> Arc<dyn TableProvider> {
         table.provider_with(self.scan_options.get().copied().unwrap_or_default())
@@ -154,9 +163,37 @@ impl Names {
         }
         let at_begin = {
             let own = self.own.read();
-            AtBegin { catalog: own.catalog.clone(), schema: own.schema.clone(), temporary: own.temporary.clone() }
+            AtBegin {
+                epoch: own.epoch,
+                catalog: own.catalog.clone(),
+                schema: own.schema.clone(),
+                temporary: own.temporary.clone(),
+                reliance: Reliance::default(),
+            }
         };
         AT_BEGIN.scope(Arc::new(at_begin), self.guard.for_statement(work)).await
+    }
+
+    /// Which names, settings and variables the session has: of a statement, when it began.
+    pub(super) fn epoch(&self) -> Epoch {
+        AT_BEGIN.try_with(|at_begin| at_begin.epoch).unwrap_or_else(|_| self.own.read().epoch)
+    }
+
+    /// Says that something of the session's own has changed, after it has.
+    pub(super) fn begin_epoch(&self) {
+        self.own.write().epoch = Epoch::next();
+    }
+
+    /// What the present statement's plan rests on, to be noted and asked for; `None` outside of a statement.
+    pub(super) fn with_reliance<T>(&self, of: impl FnOnce(&Reliance) -> T) -> Option<T> {
+        AT_BEGIN.try_with(|at_begin| of(&at_begin.reliance)).ok()
+    }
+
+    /// Changes what the session has of its own.
+    fn change<T>(&self, change: impl FnOnce(&mut Own) -> T) -> T {
+        let mut own = self.own.write();
+        own.epoch = Epoch::next();
+        change(&mut own)
     }
 
     /// Current catalog and schema: of a statement, as they were when it began.
@@ -168,9 +205,10 @@ impl Names {
     }
 
     pub(crate) fn set_current(&self, catalog: &str, schema: &str) {
-        let mut own = self.own.write();
-        own.catalog = catalog.to_string();
-        own.schema = schema.to_string();
+        self.change(|own| {
+            own.catalog = catalog.to_string();
+            own.schema = schema.to_string();
+        });
     }
 
     /// The full name that `name` stands for.
@@ -210,24 +248,24 @@ impl Names {
     }
 
     pub(crate) fn put_temporary(&self, name: &str, temporary: Temporary) {
-        self.own.write().temporary.insert(name.to_string(), temporary);
+        self.change(|own| own.temporary.insert(name.to_string(), temporary));
     }
 
     pub(crate) fn drop_temporary(&self, name: &str) -> Option<Temporary> {
-        self.own.write().temporary.remove(name)
+        self.change(|own| own.temporary.remove(name))
     }
 
     pub(crate) fn put_cached(&self, name: TableName, rows: Arc<dyn TableProvider>) {
-        self.own.write().cached.insert(name, rows);
+        self.change(|own| own.cached.insert(name, rows));
     }
 
     /// Forgets the cached copy; a write to the table makes it stale.
     pub(crate) fn drop_cached(&self, name: &TableName) -> bool {
-        self.own.write().cached.remove(name).is_some()
+        self.change(|own| own.cached.remove(name)).is_some()
     }
 
     pub(crate) fn put_planned(&self, name: TableName, rows: Arc<dyn TableProvider>) {
-        self.own.write().planned.insert(name, rows);
+        self.change(|own| own.planned.insert(name, rows));
     }
 
     pub(crate) fn planned(&self, name: &TableName) -> Option<Arc<dyn TableProvider>> {
@@ -235,7 +273,7 @@ impl Names {
     }
 
     pub(crate) fn plan_schema(&self, catalog: &str, schema: &str) {
-        self.own.write().planned_schemas.insert((catalog.to_string(), schema.to_string()));
+        self.change(|own| own.planned_schemas.insert((catalog.to_string(), schema.to_string())));
     }
 
     pub(crate) fn schema_planned(&self, catalog: &str, schema: &str) -> bool {
@@ -244,7 +282,7 @@ impl Names {
 
     /// Forgets all cached copies of which `gone` is true.
     pub(crate) fn forget_cached(&self, gone: impl Fn(&TableName) -> bool) {
-        self.own.write().cached.retain(|name, _| !gone(name));
+        self.change(|own| own.cached.retain(|name, _| !gone(name)));
     }
 
     /// Gives a scan a name that no user can write or guess, since it may have been opened with another's rights; [`Names::drop_scans`] forgets it when the
@@ -285,6 +323,7 @@ impl Names {
             Some((Verdict::Refused(error), _)) => return Err(error),
         }
         if found.is_some() {
+            self.with_reliance(Reliance::note_unrepeatable);
             return Ok(found);
         }
         let own = {
@@ -303,6 +342,7 @@ impl Names {
     /// The table or stored view behind a full name, whatever the session has under that name.
     pub(crate) async fn stored_relation(&self, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
         if name.schema == information_schema::NAME && self.catalog_exists(&name.catalog).await? {
+            self.with_reliance(Reliance::note_unrepeatable);
             return information_schema::relation(self, name).await.map(Some);
         }
         let Some(relation) = self.readable_relation(name).await? else { return Ok(None) };
@@ -327,7 +367,10 @@ impl Names {
         match self.warehouse.relation(name).await? {
             None => Ok(None),
             Some(relation) => match self.guard.may_read(name) {
-                Verdict::Allowed => Ok(Some(relation)),
+                Verdict::Allowed => {
+                    self.with_reliance(|reliance| reliance.note(name, &relation));
+                    Ok(Some(relation))
+                }
                 Verdict::Hidden => Ok(None),
                 Verdict::Refused(error) => Err(error),
             },
@@ -419,69 +462,4 @@ pub(crate) fn parse_view(sql: &str) -> Result<Statement> {
         return Err(Error::data("a view must hold exactly one query"));
     }
     dialect::parse(&statements.remove(0).tokens)
-}
-
-impl CatalogProviderList for Names {
-    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
-        None
-    }
-
-    fn catalog_names(&self) -> Vec<String> {
-        vec![self.current().0]
-    }
-
-    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        let names = self.state.get().and_then(Weak::upgrade)?;
-        let list = Arc::clone(names.read().catalog_list());
-        Some(Arc::new(Catalog { list, name: name.to_string() }))
-    }
-}
-
-#[derive(Debug)]
-struct Catalog {
-    list: Arc<dyn CatalogProviderList>,
-    name: String,
-}
-
-impl CatalogProvider for Catalog {
-    fn schema_names(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        Some(Arc::new(Schema { list: Arc::clone(&self.list), catalog: self.name.clone(), name: name.to_string() }))
-    }
-}
-
-#[derive(Debug)]
-struct Schema {
-    list: Arc<dyn CatalogProviderList>,
-    catalog: String,
-    name: String,
-}
-
-#[async_trait]
-impl SchemaProvider for Schema {
-    fn table_names(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
-        let name = TableName::new(&self.catalog, &self.name, name);
-        find(Arc::clone(&self.list), name).await
-    }
-
-    fn table_exist(&self, _: &str) -> bool {
-        true
-    }
-}
-
-fn find(list: Arc<dyn CatalogProviderList>, name: TableName) -> BoxFuture<'static, DataFusionResult<Option<Arc<dyn TableProvider>>>> {
-    async move {
-        let Some(names) = list.downcast_ref::<Names>() else {
-            return Err(DataFusionError::Internal("the session's catalog was replaced".to_string()));
-        };
-        names.relation(&name).await.map_err(|e| DataFusionError::External(Box::new(e)))
-    }
-    .boxed()
 }

@@ -59,6 +59,16 @@ pub(super) struct Ran {
 }
 
 impl Prepared {
+    /// A plan for which nothing else was run.
+    pub(super) fn alone(physical: Arc<dyn ExecutionPlan>) -> Self {
+        Kept::default().beside(physical)
+    }
+
+    /// Whether it is one.
+    pub(super) fn is_alone(&self) -> bool {
+        self.ran.is_empty() && self.scratch.is_empty()
+    }
+
     /// Removes what only this statement needed.
     pub(super) async fn finish(self) {
         for table in self.scratch {
@@ -100,7 +110,7 @@ impl Session {
     pub(super) async fn prepare(&self, plan: &LogicalPlan, tracker: &Tracker) -> Result<Prepared> {
         let mut state = self.spare_state.take(&self.context);
         let prepared = Box::pin(self.prepare_by(&mut state, plan, tracker)).await;
-        self.spare_state.give_back(state);
+        self.spare_state.give_back(state, &self.context);
         prepared
     }
 

@@ -13,8 +13,9 @@ use orrery_lakehouse::WriteOutcome;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Authorized;
+use super::compute_once::Prepared;
 use super::rows::stream;
-use super::{Parameters, Session, Tracker, diagnose, options, parameters, planning};
+use super::{Session, Tracker, diagnose, options, planning, prepared};
 use crate::dialect::{self, Describe, Name, Statement, StatementText, Variable};
 use crate::{Error, Result};
 
@@ -60,13 +61,23 @@ impl Session {
     /// # Errors
     /// Anything that goes wrong before rows flow, with its place; tables are as they were before.
     pub async fn execute(&self, text: &StatementText, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
-        let statement = self.parse(text)?;
+        self.execute_parsed(&self.parse(text)?, text, mode, tracker).await
+    }
+
+    /// The same for a statement that was parsed with the variables now in force.
+    pub(super) async fn execute_parsed(
+        &self,
+        statement: &Statement,
+        text: &StatementText,
+        mode: Mode,
+        tracker: &Tracker,
+    ) -> Result<Outcome> {
         let token = self.cancellation().child_token();
         tracker.stop_with(token.clone());
         if token.is_cancelled() {
             return Err(Error::interrupted());
         }
-        self.account_for(&statement, text, mode, tracker, &token).await
+        self.account_for(statement, text, mode, tracker, &token).await
     }
 
     /// Carries out a statement with the rights of this moment, within its user's limits, and notes what came of it.
@@ -103,14 +114,6 @@ impl Session {
         }
     }
 
-    /// The same for a statement with parameters.
-    ///
-    /// # Errors
-    /// As [`Session::execute`]; a parameter without a value, or with one of another type.
-    pub async fn execute_with(&self, text: &StatementText, values: Parameters, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
-        Box::pin(parameters::with_values(values, self.execute(text, mode, tracker))).await
-    }
-
     /// Gives an error that came up while a plan ran its place in the script and, where a file is to blame, the file and line.
     pub async fn explain_error(&self, error: Error, text: &StatementText, tracker: &Tracker) -> Error {
         let error = planning::locate(error, text);
@@ -142,7 +145,7 @@ impl Session {
 
     async fn carry_out(&self, statement: &Statement, text: &StatementText, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
         match statement {
-            Statement::Query(query) => self.query(query.clone(), mode, tracker).await,
+            Statement::Query(query) => self.query(query, mode, tracker).await,
             Statement::Explain { analyze, verbose, statement } => {
                 let outcome = self.explain(statement, text, *analyze, *verbose, mode, tracker).await?;
                 self.names.guard().refuse_to_explain()?;
@@ -178,18 +181,23 @@ impl Session {
             Statement::Describe(Describe::ModelHistory { name, limit }) => self.describe_model_history(name, *limit).await,
             Statement::Access(statement) => Box::pin(self.change_access(statement, mode, tracker)).await,
             Statement::DataFusion(statement) => {
-                let mut state = self.spare_state.take(&self.context);
+                let mut state = Box::new(self.context.state());
                 let plan = planning::plan_statement(&state, &self.names, statement.as_ref().clone()).await?;
                 self.run_query(&mut state, plan, mode, tracker).await
             }
         }
     }
 
-    async fn query(&self, query: Box<Query>, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
+    async fn query(&self, query: &Query, mode: Mode, tracker: &Tracker) -> Result<Outcome> {
         let mut state = self.spare_state.take(&self.context);
-        let plan = planning::plan_query(&state, &self.names, query).await?;
-        let outcome = self.run_query(&mut state, plan, mode, tracker).await;
-        self.spare_state.give_back(state);
+        let outcome = match prepared::current().filter(|_| mode == Mode::Run) {
+            Some(prepared) => Box::pin(self.query_prepared(&mut state, &prepared, query, tracker)).await,
+            None => match planning::plan_query(&state, &self.names, Box::new(query.clone())).await {
+                Ok(plan) => self.run_query(&mut state, plan, mode, tracker).await,
+                Err(error) => Err(error),
+            },
+        };
+        self.spare_state.give_back(state, &self.context);
         outcome
     }
 
@@ -198,10 +206,15 @@ impl Session {
             self.physical_by(state, mode, &plan).await?;
             return Ok(Outcome::Done("plans".to_string()));
         }
-        let prepared = Box::pin(self.prepare_by(state, &plan, tracker)).await?;
-        tracker.start(&prepared.physical);
-        let rows = self.backend.stream(Arc::clone(&prepared.physical), &self.context, tracker).await?;
-        Ok(Outcome::Rows(prepared.rows(rows)))
+        let ready = Box::pin(self.prepare_by(state, &plan, tracker)).await?;
+        self.stream(ready, tracker).await
+    }
+
+    /// Runs what is ready to run.
+    pub(super) async fn stream(&self, ready: Prepared, tracker: &Tracker) -> Result<Outcome> {
+        tracker.start(&ready.physical);
+        let rows = self.backend.stream(Arc::clone(&ready.physical), &self.context, tracker).await?;
+        Ok(Outcome::Rows(ready.rows(rows)))
     }
 
     /// The values of expressions, which may hold subqueries over any tables.
@@ -245,6 +258,7 @@ impl Session {
             let bytes =
                 value.parse().map_err(|_| Error::sql(format!("{dotted} takes a number of bytes, found {value}")).at(key.position))?;
             self.least_common_bytes.store(bytes, Ordering::Relaxed);
+            self.names.begin_epoch();
             return Ok(Outcome::Done(format!("{dotted} = {bytes}")));
         }
         if !options::SETTABLE.contains(&dotted.as_str()) {
@@ -253,8 +267,9 @@ impl Session {
                 .hint(format!("settings are: {}; a script variable has no dot in its name", options::settable().join(", "))));
         }
         let state = self.context.state_ref();
-        let mut state = state.write();
-        state.config_mut().options_mut().set(&dotted, value).map_err(|e| Error::from(e).at(key.position))?;
+        let set = state.write().config_mut().options_mut().set(&dotted, value);
+        self.names.begin_epoch();
+        set.map_err(|e| Error::from(e).at(key.position))?;
         Ok(Outcome::Done(format!("{dotted} = {value}")))
     }
 

@@ -8,6 +8,7 @@ mod backend;
 mod bytes_read;
 mod cache;
 mod catalog;
+mod catalog_providers;
 mod compute_once;
 mod create_model;
 mod csv_headers;
@@ -35,8 +36,10 @@ mod parameters;
 mod physical;
 mod planned_models;
 mod planning;
+mod prepared;
 mod progress;
 mod relations;
+mod reliance;
 mod rows;
 mod runtime;
 mod scalar_calls;
@@ -71,6 +74,7 @@ pub use functions::Function;
 pub use ingest::{IfExists, Ingest};
 pub use options::SessionOptions;
 pub use parameters::Parameters;
+pub use prepared::PreparedStatement;
 pub use progress::{Progress, Reading, Tasks, Tracker};
 pub use runtime::SharedRuntime;
 pub(crate) use runtime::machine_memory_bytes;
@@ -199,7 +203,9 @@ impl Session {
 
     /// Sets a script variable as `SET` does; returns whether it took effect.
     pub fn set_variable(&self, name: &str, value: Variable) -> bool {
-        self.variables.lock().set(name, value)
+        let took_effect = self.variables.lock().set(name, value);
+        self.names.begin_epoch();
+        took_effect
     }
 
     /// Names the statement that comes next, the same whenever it is tried again: a write that was committed under that name is recognised and not done

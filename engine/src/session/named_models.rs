@@ -13,6 +13,7 @@ use orrery_lakehouse::TableName;
 
 use super::access::Verdict;
 use super::catalog::Names;
+use super::reliance::Reliance;
 use crate::access::{Privilege, Securable};
 use crate::dialect::model_names::{self, ModelName};
 use crate::dialect::to_name;
@@ -35,6 +36,7 @@ pub(super) async fn resolve(state: &SessionState, names: &Names, query: &mut Que
     if find.found.is_empty() {
         return Ok(());
     }
+    names.with_reliance(Reliance::note_unrepeatable);
     let mut texts = HashMap::new();
     for Found { key, model, position, use_of } in find.found {
         if texts.contains_key(&key) {

@@ -96,11 +96,14 @@ impl Session {
         };
         let _applies_to_a_dry_run_too = mode;
         self.names.set_current(&target.0, &target.1);
-        let state = self.context.state_ref();
-        let mut state = state.write();
-        let options = state.config_mut().options_mut();
-        options.catalog.default_catalog.clone_from(&target.0);
-        options.catalog.default_schema.clone_from(&target.1);
+        {
+            let state = self.context.state_ref();
+            let mut state = state.write();
+            let options = state.config_mut().options_mut();
+            options.catalog.default_catalog.clone_from(&target.0);
+            options.catalog.default_schema.clone_from(&target.1);
+        }
+        self.names.begin_epoch();
         Ok(Outcome::Done(format!("using {}.{}", target.0, target.1)))
     }
 

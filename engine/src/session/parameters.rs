@@ -67,6 +67,11 @@ pub(super) async fn with_values<T>(parameters: Parameters, work: impl Future<Out
     MEANING.scope(Meaning::Values(Arc::new(parameters)), work).await
 }
 
+/// The values for the parameters of what is planned at the moment; none outside of [`with_values`].
+pub(super) fn values() -> Arc<Parameters> {
+    MEANING.try_with(|meaning| if let Meaning::Values(values) = meaning { Arc::clone(values) } else { Arc::default() }).unwrap_or_default()
+}
+
 /// Plans something whose parameters have no values yet. Returns the types that their places tell beside what was planned.
 pub(super) async fn with_types<T>(work: impl Future<Output = T>) -> (T, BTreeMap<String, DataType>) {
     let found = Arc::new(Mutex::default());

@@ -27,16 +27,34 @@ impl Session {
         Box::pin(self.physical_by(&mut self.context.state(), Mode::Check, plan)).await
     }
 
+    /// The plan that a state makes of a statement that is run and has been optimized before.
+    pub(super) async fn physical_again(
+        &self,
+        state: &mut SessionState,
+        plan: &LogicalPlan,
+        optimized: &LogicalPlan,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        note_candidates(state);
+        let planned = self.in_partitions_of(state, optimized).await?;
+        Ok(with_samples(planned, state, plan).await?)
+    }
+
     /// The physical plan of an optimized one.
     pub(super) async fn physical_of(&self, mut state: SessionState, optimized: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        self.in_partitions_of(&mut state, optimized).await
+    }
+
+    /// An optimized plan with as many partitions as suit what it reads; the state has that setting then.
+    async fn in_partitions_of(&self, state: &mut SessionState, optimized: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         let planner = Arc::clone(state.query_planner());
-        let Some(partitions) = self.backend.partitions(None) else { return Ok(planner.create_physical_plan(optimized, &state).await?) };
+        let Some(partitions) = self.backend.partitions(None) else { return Ok(planner.create_physical_plan(optimized, state).await?) };
         state.config_mut().options_mut().execution.target_partitions = partitions;
-        let physical = planner.create_physical_plan(optimized, &state).await?;
+        let physical = planner.create_physical_plan(optimized, state).await?;
         match self.backend.partitions(Some(bytes_read(physical.as_ref()))) {
             Some(better) if better != partitions => {
+                forget_candidates(state);
                 state.config_mut().options_mut().execution.target_partitions = better;
-                Ok(planner.create_physical_plan(optimized, &state).await?)
+                Ok(planner.create_physical_plan(optimized, state).await?)
             }
             _ => Ok(physical),
         }

@@ -29,18 +29,18 @@ pub(super) async fn plan_query(state: &SessionState, names: &Names, query: Box<Q
 }
 
 /// The same for a query whose rows are written to columns of these types, which tell what its parameters are.
-pub(super) async fn plan_query_into(
-    state: &SessionState,
-    names: &Names,
-    mut query: Box<Query>,
-    columns: &[DataType],
-) -> Result<LogicalPlan> {
+pub(super) async fn plan_query_into(state: &SessionState, names: &Names, query: Box<Query>, columns: &[DataType]) -> Result<LogicalPlan> {
+    parameters::bind(plan_unbound(state, names, query).await?, columns)
+}
+
+/// Plans a query and leaves its parameters in the plan.
+pub(super) async fn plan_unbound(state: &SessionState, names: &Names, mut query: Box<Query>) -> Result<LogicalPlan> {
     let scans = relations::prepare(state, names, &mut query).await?;
     let statement = DataFusionStatement::Statement(Box::new(SqlStatement::Query(query)));
     let planned = state.statement_to_plan(statement.clone()).await;
     names.drop_scans(&scans);
     match planned {
-        Ok(plan) => parameters::bind(plan, columns),
+        Ok(plan) => Ok(plan),
         Err(error) => Err(explain_missing(state, names, &statement, error.into()).await),
     }
 }

@@ -19,6 +19,7 @@ use super::catalog::Names;
 use super::files::{self, FileFunction};
 use super::named_models;
 use super::planning;
+use super::reliance::Reliance;
 use super::scalar_calls;
 use crate::dialect::{Name, to_name};
 use crate::{Error, Position, Result};
@@ -59,6 +60,7 @@ pub(super) async fn prepare(state: &SessionState, names: &Names, query: &mut Que
     if found.is_empty() {
         return Ok(Vec::new());
     }
+    names.with_reliance(Reliance::note_unrepeatable);
     let mut opened = Vec::new();
     for found in found {
         let provider = open(state, names, found.request).await.map_err(|e| e.at(found.position))?;

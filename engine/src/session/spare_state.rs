@@ -23,8 +23,10 @@ impl SpareState {
         }
     }
 
-    /// Keeps a state that came from [`SpareState::take`] and of which nothing but the settings were changed.
-    pub fn give_back(&self, state: Box<SessionState>) {
+    /// Keeps a state that came from [`SpareState::take`] and of which nothing but the settings were changed. What a statement had among its settings, such as
+    /// samples of the tables that it joins, goes.
+    pub fn give_back(&self, mut state: Box<SessionState>, context: &SessionContext) {
+        *state.config_mut() = context.copied_config();
         *self.0.lock() = Some(state);
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionContext;
 use orrery_lakehouse::{Relation, TableName, Warehouse, WriteMode, WriteOutcome, WriteRequest};
 
@@ -14,6 +15,8 @@ use crate::{Blame, Result};
 
 /// Times that an append is tried when others write at the same time.
 const ATTEMPTS: u32 = 10;
+/// Commits between two checkpoints, which name every file: there may be a commit every second.
+const CHECKPOINT_INTERVAL: u32 = 100;
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// The catalog of these tables.
@@ -33,20 +36,16 @@ pub async fn append_system_rows(
     key: &str,
 ) -> Result<WriteOutcome> {
     let name = TableName::new(SYSTEM, schema, table);
-    warehouse.create_catalog(SYSTEM, true, Some("What the program knows of itself")).await?;
-    warehouse.create_schema(SYSTEM, schema, true, None).await?;
-    let context = SessionContext::new();
+    // Without functions and rewrites, which nothing here needs and which take longer to list than the rows to write.
+    let context = SessionContext::new_with_state(SessionStateBuilder::new().build());
     warehouse.register_with(&context.runtime_env());
-    let mut create = WriteRequest::new(name.clone(), WriteMode::CreateIfNotExists, rows.schema());
-    create.comment = Some(comment.to_string());
-    create.has_query = false;
-    let created = warehouse.begin_write(create).await?;
-    if !created.already_exists() {
-        created.commit(Vec::new()).await?;
-    }
-    let rows = match warehouse.relation(&name).await? {
-        Some(Relation::Table(table)) => known_columns(rows, &table.schema())?,
-        _ => rows,
+    let columns = match warehouse.relation(&name).await? {
+        Some(Relation::Table(table)) => Some(table.schema()),
+        _ => create(warehouse, &name, comment, rows.schema()).await?,
+    };
+    let rows = match columns {
+        Some(columns) => known_columns(rows, &columns)?,
+        None => rows,
     };
     // Many runs may end at the same time; a key keeps what was appended after all from being appended again.
     let mut attempt = 1;
@@ -59,6 +58,25 @@ pub async fn append_system_rows(
             other => return other,
         }
     }
+}
+
+/// Makes the table unless somebody else does; the columns that it has if so.
+async fn create(warehouse: &Warehouse, name: &TableName, comment: &str, columns: SchemaRef) -> Result<Option<SchemaRef>> {
+    warehouse.create_catalog(SYSTEM, true, Some("What the program knows of itself")).await?;
+    warehouse.create_schema(SYSTEM, &name.schema, true, None).await?;
+    let mut create = WriteRequest::new(name.clone(), WriteMode::CreateIfNotExists, columns);
+    create.comment = Some(comment.to_string());
+    create.has_query = false;
+    create.properties.extend([("delta.checkpointInterval".to_string(), CHECKPOINT_INTERVAL.to_string())]);
+    let created = warehouse.begin_write(create).await?;
+    if !created.already_exists() {
+        created.commit(Vec::new()).await?;
+        return Ok(None);
+    }
+    Ok(match warehouse.relation(name).await? {
+        Some(Relation::Table(table)) => Some(table.schema()),
+        _ => None,
+    })
 }
 
 /// The columns that a table has, which an earlier version of the program may have made with fewer.

@@ -13,8 +13,9 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use orrery_engine::Error;
 use orrery_engine::access::called_from;
+use orrery_engine::dialect::StatementText;
 use orrery_engine::script::Located;
-use orrery_engine::session::{Mode, Outcome, Parameters, Session};
+use orrery_engine::session::{Outcome, Parameters, PreparedStatement, Session};
 use tonic::Status;
 
 use super::{Answers, info as info_of, ticket, without_transaction};
@@ -43,7 +44,7 @@ async fn run(caller: &Caller, limits: &Limits, query: CommandStatementQuery) -> 
     let statements = statements::read(query.query, limits).await?;
     let session = caller.session.engine().await?;
     statements::check(&session, &statements)?;
-    Ok(begin(caller, session, statements, Vec::new()))
+    Ok(begin(caller, session, Step::once(statements), Vec::new()))
 }
 
 /// Waits until a result's columns are known and promises it.
@@ -66,19 +67,42 @@ pub(super) async fn schema(caller: &Caller, limits: &Limits, query: CommandState
     Ok(described.columns.map_or_else(|| Arc::new(Schema::empty()), |columns| wire::schema(&columns)))
 }
 
-/// Runs statements in order: one without parameters, or one that is run once with each row of values.
-pub(super) fn begin(caller: &Caller, session: Arc<Session>, statements: Vec<Located>, values: Vec<Parameters>) -> Arc<Running> {
-    let address = caller.address.clone();
-    Running::start(caller.session.place(), |course| called_from(address, carry_out(session, statements, values, course)).boxed())
+/// A statement of a request.
+#[derive(Clone)]
+pub(super) struct Step {
+    number: usize,
+    pub statement: Arc<PreparedStatement>,
 }
 
-async fn carry_out(session: Arc<Session>, statements: Vec<Located>, values: Vec<Parameters>, course: Arc<Course>) -> Result<Last, Status> {
+impl Step {
+    /// Statements that are run as they came.
+    pub fn once(statements: Vec<Located>) -> Arc<[Self]> {
+        Self::all(statements, PreparedStatement::once)
+    }
+
+    /// Statements that may be run again.
+    pub fn again(statements: Vec<Located>) -> Arc<[Self]> {
+        Self::all(statements, PreparedStatement::new)
+    }
+
+    fn all(statements: Vec<Located>, of: impl Fn(StatementText) -> PreparedStatement) -> Arc<[Self]> {
+        statements.into_iter().map(|located| Self { number: located.number, statement: Arc::new(of(located.text)) }).collect()
+    }
+}
+
+/// Runs statements in order: one without parameters, or one that is run once with each row of values.
+pub(super) fn begin(caller: &Caller, session: Arc<Session>, steps: Arc<[Step]>, values: Vec<Parameters>) -> Arc<Running> {
+    let address = caller.address.clone();
+    Running::start(caller.session.place(), |course| called_from(address, carry_out(session, steps, values, course)).boxed())
+}
+
+async fn carry_out(session: Arc<Session>, steps: Arc<[Step]>, values: Vec<Parameters>, course: Arc<Course>) -> Result<Last, Status> {
     let mut count = 0;
-    if let ([statement], [first, rest @ ..]) = (statements.as_slice(), values.as_slice())
+    if let ([single], [first, rest @ ..]) = (&*steps, values.as_slice())
         && !rest.is_empty()
     {
         for (i, values) in [first].into_iter().chain(rest).enumerate() {
-            let one = step(&session, statement, values.clone(), &course, true).await;
+            let one = carry_out_one(&session, single, values.clone(), &course, true).await;
             let in_row = |status: Status| Status::new(status.code(), format!("row {} of the parameters: {}", i + 1, status.message()));
             if let Last::Count(rows) = one.map_err(in_row)? {
                 count += rows.max(0);
@@ -86,12 +110,12 @@ async fn carry_out(session: Arc<Session>, statements: Vec<Located>, values: Vec<
         }
         return Ok(Last::Count(count));
     }
-    let of = statements.len();
-    for (i, statement) in statements.iter().enumerate() {
+    let of = steps.len();
+    for (i, step) in steps.iter().enumerate() {
         let values = values.first().cloned().unwrap_or_default();
         let is_last = i + 1 == of;
-        let done = step(&session, statement, values, &course, !is_last).await;
-        match done.map_err(|status| numbered(status, statement, of))? {
+        let done = carry_out_one(&session, step, values, &course, !is_last).await;
+        match done.map_err(|status| numbered(status, step, of))? {
             Last::Rows(rows) => return Ok(Last::Rows(rows)),
             Last::Count(rows) => count += rows.max(0),
         }
@@ -99,14 +123,14 @@ async fn carry_out(session: Arc<Session>, statements: Vec<Located>, values: Vec<
     Ok(Last::Count(count))
 }
 
-fn numbered(status: Status, statement: &Located, of: usize) -> Status {
-    if of == 1 { status } else { Status::new(status.code(), format!("statement {}: {}", statement.number, status.message())) }
+fn numbered(status: Status, step: &Step, of: usize) -> Status {
+    if of == 1 { status } else { Status::new(status.code(), format!("statement {}: {}", step.number, status.message())) }
 }
 
 /// Carries one statement out, rows that are not for the client included.
-fn step<'a>(
+fn carry_out_one<'a>(
     session: &'a Arc<Session>,
-    statement: &'a Located,
+    step: &'a Step,
     values: Parameters,
     course: &'a Course,
     discards_rows: bool,
@@ -114,12 +138,13 @@ fn step<'a>(
     async move {
         let tracker = course.begin_statement();
         session.set_statement_key(None);
-        let outcome = session.execute_with(&statement.text, values, Mode::Run, &tracker).await;
-        match outcome.map_err(|error| status::of_error(&error.at(Some(statement.text.position))))? {
+        let text = step.statement.text();
+        let outcome = session.execute_prepared(&step.statement, values, &tracker).await;
+        match outcome.map_err(|error| status::of_error(&error.at(Some(text.position))))? {
             Outcome::Written { outcome, .. } => Ok(Last::Count(i64::try_from(outcome.rows).unwrap_or(i64::MAX))),
             Outcome::Done(_) => Ok(Last::Count(0)),
             Outcome::Rows(rows) if !discards_rows => {
-                let stream = Stream { session: Arc::clone(session), text: statement.text.clone(), tracker, rows };
+                let stream = Stream { session: Arc::clone(session), statement: Arc::clone(&step.statement), tracker, rows };
                 Ok(Last::Rows(Box::new(stream)))
             }
             Outcome::Rows(mut rows) => {
@@ -133,7 +158,7 @@ fn step<'a>(
                     match batch {
                         Some(Ok(_)) => {}
                         Some(Err(error)) => {
-                            return Err(status::of_error(&session.explain_error(error.into(), &statement.text, &tracker).await));
+                            return Err(status::of_error(&session.explain_error(error.into(), text, &tracker).await));
                         }
                         None => return Ok(Last::Count(-1)),
                     }
@@ -146,6 +171,12 @@ fn step<'a>(
 
 /// The rows of a result, once.
 pub(super) async fn rows(caller: Caller, name: &str) -> Result<Answers<FlightData>, Status> {
+    let (schema, rows) = batches(caller, name).await?;
+    Ok(encoded(schema, rows))
+}
+
+/// The columns and rows of a result, once.
+pub(super) async fn batches(caller: Caller, name: &str) -> Result<(SchemaRef, BoxStream<'static, Result<RecordBatch, Status>>), Status> {
     let gone = || Status::not_found("there are no such rows: they were read, were not fetched in time, or belong to another session");
     let running = caller.session.result(name).ok_or_else(gone)?;
     let ready = running.ready().await?;
@@ -156,7 +187,7 @@ pub(super) async fn rows(caller: Caller, name: &str) -> Result<Answers<FlightDat
         let _reading = &reading;
         batch
     });
-    Ok(encoded(ready.schema, rows.boxed()))
+    Ok((ready.schema, rows.boxed()))
 }
 
 /// Somebody reads a result, which is gone after that.

@@ -3,12 +3,14 @@
 
 mod actions;
 mod cancel;
+mod direct_rows;
 mod execute;
 mod handshake;
 mod ingest;
 mod metadata;
 mod poll;
 mod prepared;
+mod row_messages;
 mod session_options;
 mod updates;
 
@@ -28,6 +30,7 @@ use futures::stream::BoxStream;
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
+pub use direct_rows::DirectRows;
 pub(crate) use prepared::Prepared;
 
 use crate::limits::Limits;

@@ -16,12 +16,12 @@ use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use orrery_engine::access::called_from;
 use orrery_engine::dialect;
-use orrery_engine::script::Located;
 use orrery_engine::session::{Described, Parameters};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tonic::Status;
 
+use super::execute::Step;
 use super::{execute, name_of, without_transaction};
 use crate::running::Running;
 use crate::sessions::Caller;
@@ -38,7 +38,7 @@ pub(super) type Row = Vec<(String, ScalarValue)>;
 
 /// A statement that was prepared.
 pub(crate) struct Prepared {
-    statements: Vec<Located>,
+    steps: Arc<[Step]>,
     parameters: Vec<String>,
     described: Option<Described>,
     bound: Mutex<Vec<Parameters>>,
@@ -47,12 +47,12 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Length of its text.
     pub fn text_bytes(&self) -> usize {
-        self.statements.iter().map(|statement| statement.text.text.len()).sum()
+        self.steps.iter().map(|step| step.statement.text().text.len()).sum()
     }
 
     /// What it runs.
-    pub(super) fn statements(&self) -> &[Located] {
-        &self.statements
+    pub(super) fn steps(&self) -> Arc<[Step]> {
+        Arc::clone(&self.steps)
     }
 
     /// Rows of values, each paired with the parameters.
@@ -98,7 +98,7 @@ pub(super) async fn create(
         // What the later ones give depends on what the earlier ones do.
         _ => None,
     };
-    let prepared = Prepared { statements, parameters, described, bound: Mutex::default() };
+    let prepared = Prepared { steps: Step::again(statements), parameters, described, bound: Mutex::default() };
     let dataset_schema = prepared.columns().map(|columns| wire::schema_bytes(&columns)).transpose()?.unwrap_or_default();
     let parameter_schema = match &prepared.described {
         Some(described) => wire::schema_bytes(&described.parameters)?,
@@ -128,7 +128,7 @@ async fn run(caller: &Caller, query: &CommandPreparedStatementQuery) -> Result<A
     if values.len() > 1 && prepared.columns().is_some() {
         return Err(Status::invalid_argument(format!("{} rows of parameters are bound, a query runs with one", values.len())));
     }
-    Ok(execute::begin(caller, caller.session.engine().await?, prepared.statements.clone(), values))
+    Ok(execute::begin(caller, caller.session.engine().await?, prepared.steps(), values))
 }
 
 /// The columns of a prepared statement, as they were described.

@@ -9,6 +9,7 @@ use futures::stream::BoxStream;
 use prost::Message as _;
 use tonic::Status;
 
+use super::execute::Step;
 use super::{execute, name_of, prepared, without_transaction};
 use crate::running::Running;
 use crate::sessions::Caller;
@@ -20,7 +21,7 @@ pub(super) async fn update(caller: &Caller, limits: &Limits, update: CommandStat
     let statements = statements::read(update.query, limits).await?;
     let session = caller.session.engine().await?;
     statements::check(&session, &statements)?;
-    counted(execute::begin(caller, session, statements, Vec::new())).await
+    counted(execute::begin(caller, session, Step::once(statements), Vec::new())).await
 }
 
 /// Runs a prepared statement once for each row of values that comes with the request, or was bound before.
@@ -38,7 +39,7 @@ pub(super) async fn prepared(
     if values.is_empty() {
         return Ok(answer(0));
     }
-    counted(execute::begin(caller, caller.session.engine().await?, prepared.statements().to_vec(), values)).await
+    counted(execute::begin(caller, caller.session.engine().await?, prepared.steps(), values)).await
 }
 
 /// Waits for the end of some work and tells how many rows it wrote.

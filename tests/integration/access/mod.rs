@@ -5,6 +5,7 @@ mod files;
 mod matrix;
 mod names;
 mod policies;
+mod prepared;
 mod records;
 
 use std::path::Path;

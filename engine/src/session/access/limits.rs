@@ -135,21 +135,23 @@ impl Stream for Rationed {
     type Item = Result<RecordBatch, DataFusionError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(allowance) = &self.allowance else { return Poll::Ready(None) };
-        let message = allowance.deadline.as_ref().map(Deadline::message);
-        if let (Some(sleep), Some(message)) = (&mut self.sleep, message)
+        let this = &mut *self;
+        let Some(allowance) = &this.allowance else { return Poll::Ready(None) };
+        if let (Some(sleep), Some(deadline)) = (&mut this.sleep, &allowance.deadline)
             && sleep.poll_unpin(context).is_ready()
         {
+            let message = deadline.message();
             return self.end(message);
         }
-        let polled = self.rows.poll_next_unpin(context);
+        let polled = this.rows.poll_next_unpin(context);
         match &polled {
             Poll::Ready(Some(Ok(batch))) => {
-                self.bytes += bytes(batch);
-                let limit = self.allowance.as_ref().and_then(|allowance| allowance.result_bytes.as_ref());
-                if let Some(limit) = limit.filter(|limit| self.bytes > limit.value) {
-                    let message = format!("the result is larger than {}, the largest of {}", ByteSize(limit.value), limit.principal);
-                    return self.end(message);
+                if let Some(limit) = &allowance.result_bytes {
+                    this.bytes += bytes(batch);
+                    if this.bytes > limit.value {
+                        let message = format!("the result is larger than {}, the largest of {}", ByteSize(limit.value), limit.principal);
+                        return self.end(message);
+                    }
                 }
             }
             Poll::Ready(_) => self.allowance = None,

@@ -82,8 +82,15 @@ pub(crate) struct Guard {
     until_users: bool,
     /// The memory of its statements, where somebody has logged in.
     pool: Option<Arc<UserPool>>,
-    /// The rights that the last statement found, for what is planned outside of one.
-    last: RwLock<Option<Arc<Rights>>>,
+    /// What the last statement found: for what is planned outside of one, and for the next one if the rights are the same.
+    last: RwLock<Option<Found>>,
+}
+
+/// Rights, and the session's user as they have him.
+#[derive(Clone)]
+struct Found {
+    rights: Arc<Rights>,
+    user: Option<Arc<Subject>>,
 }
 
 impl std::fmt::Debug for Guard {
@@ -131,12 +138,17 @@ impl Guard {
         }
         let rights = self.access.rights().await?;
         let user = self.admit(&rights)?;
-        *self.last.write() = Some(Arc::clone(&rights));
         STATEMENT.scope(Arc::new(StatementRights::new(rights, user)), work).await
     }
 
     /// The session's user as the rights have him, unless he may not come in any more.
-    fn admit(&self, rights: &Rights) -> Result<Option<Arc<Subject>>> {
+    fn admit(&self, rights: &Arc<Rights>) -> Result<Option<Arc<Subject>>> {
+        let user = self.as_they_have_him(rights)?;
+        *self.last.write() = Some(Found { rights: Arc::clone(rights), user: user.clone() });
+        Ok(user)
+    }
+
+    fn as_they_have_him(&self, rights: &Arc<Rights>) -> Result<Option<Arc<Subject>>> {
         let Some(principal) = &self.principal else {
             if self.until_users && !rights.users.is_empty() {
                 return Err(Error::new(Blame::Rights, "there are users now: whoever is on this machine may not do everything any more")
@@ -144,18 +156,24 @@ impl Guard {
             }
             return Ok(None);
         };
-        match rights.admitted(principal) {
-            Some(subject) => Ok(Some(Arc::new(subject))),
-            None => Err(Error::new(Blame::Rights, format!("'{}' may not come in any more", principal.user())).hint("log in anew")),
+        if !rights.admits(principal) {
+            return Err(Error::new(Blame::Rights, format!("'{}' may not come in any more", principal.user())).hint("log in anew"));
         }
+        let last = self.last.read().clone();
+        if let Some(Found { rights: last, user: Some(user) }) = last
+            && Arc::ptr_eq(&last, rights)
+        {
+            return Ok(Some(user));
+        }
+        Ok(rights.subject(principal.user()).map(Arc::new))
     }
 
     fn statement(&self) -> Arc<StatementRights> {
         STATEMENT.try_with(Arc::clone).unwrap_or_else(|_| {
-            let rights = self.last.read().clone().unwrap_or_default();
+            let rights = self.last.read().as_ref().map(|last| Arc::clone(&last.rights)).unwrap_or_default();
             // Who is not admitted has no rights at all.
             let nobody = || Subject { name: self.user().to_string(), principals: std::collections::BTreeSet::new() };
-            let user = self.principal.as_ref().map(|_| self.admit(&rights).ok().flatten().unwrap_or_else(|| Arc::new(nobody())));
+            let user = self.principal.as_ref().map(|_| self.as_they_have_him(&rights).ok().flatten().unwrap_or_else(|| Arc::new(nobody())));
             Arc::new(StatementRights::new(rights, user))
         })
     }

@@ -110,9 +110,10 @@ async fn bare_gb_per_s(address: SocketAddr, rows: u64) -> Anything<f64> {
 /// The two calls that a prepared query takes, to a server that does nothing for them.
 async fn bare_round_trips(address: SocketAddr) -> Anything<RoundTrip> {
     let server = clients::Server { address, login: None };
-    at_once(move || async move {
+    at_once(move |all_are_ready| async move {
         let mut client = server.connect().await?;
         let mut times_ms = Vec::with_capacity(ROUNDS);
+        all_are_ready.wait().await;
         for _ in 0..ROUNDS {
             let started = Instant::now();
             let info = client.inner_mut().get_flight_info(FlightDescriptor::new_cmd("one row")).await?.into_inner();

@@ -130,13 +130,17 @@ impl Running {
         let work = work(Arc::clone(&course));
         let doing = Arc::clone(&course);
         let patience = place.patience;
-        place.tasks.spawn(async move {
+        let mut work = Box::pin(async move {
             let done = AssertUnwindSafe(to_end(work, &doing, sender, patience)).catch_unwind().await;
             if done.is_err() {
                 doing
                     .set(State::Failed(Status::internal("the statement ended in a defect of Orrery; please report it with the statement")));
             }
         });
+        // What waits for nothing, as a query of few rows in memory, is done here and now, without waking anybody up for it.
+        if work.as_mut().now_or_never().is_none() {
+            place.tasks.spawn(work);
+        }
         Arc::new(Self { course, rows: Mutex::new(Some(receiver)), asked: Mutex::new(Instant::now()) })
     }
 

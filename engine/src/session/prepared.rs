@@ -3,15 +3,21 @@
 //! Kept are the parsed statement and, of a query, its logical plan, before and after its values are in it and it is optimized. That holds while the session's
 //! own names, settings and variables, its user's rights, the version of every table and the text of every view are what they were. A plan that rests on
 //! anything else, such as the time, files, a model or the program's own tables, or that is of other rights than the user's own, is not kept. The physical plan
-//! is made anew each time: it has state, and its partitions depend on what there is to run it.
+//! is made anew each time, since it has state, and its partitions depend on what there is to run it; unless it reads nothing, as the queries by which pools of
+//! connections find out whether these still work.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction, WindowFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::sql::sqlparser::ast::Query;
 use orrery_lakehouse::snapshot_of;
 use parking_lot::Mutex;
@@ -64,6 +70,8 @@ struct Bound {
     values: Arc<Parameters>,
     plan: LogicalPlan,
     optimized: LogicalPlan,
+    /// One that is never run itself.
+    physical: OnceLock<Arc<dyn ExecutionPlan>>,
 }
 
 impl PreparedStatement {
@@ -106,7 +114,7 @@ impl Planned {
         }
         let plan = parameters::bind(self.plan.clone(), &[])?;
         let optimized = state.optimize(&plan)?;
-        let bound = Arc::new(Bound { values, plan, optimized });
+        let bound = Arc::new(Bound { values, plan, optimized, physical: OnceLock::new() });
         *self.bound.lock() = Some(Arc::clone(&bound));
         Ok(bound)
     }
@@ -135,8 +143,7 @@ impl Session {
         if let Some(known) = known {
             if self.holds(&known).await? {
                 known.objects.iter().for_each(|object| self.names.guard().note_object(object.clone()));
-                let bound = known.bound(state)?;
-                let physical = self.physical_again(state, &bound.plan, &bound.optimized).await?;
+                let physical = self.physical_of_bound(state, &known.bound(state)?).await?;
                 return self.stream(Prepared::alone(physical), tracker).await;
             }
             *prepared.planned.lock() = None;
@@ -148,6 +155,17 @@ impl Session {
             *prepared.planned.lock() = self.kept(plan)?.map(Arc::new);
         }
         self.stream(ready, tracker).await
+    }
+
+    async fn physical_of_bound(&self, state: &mut SessionState, bound: &Bound) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Some(kept) = bound.physical.get() {
+            return Ok(reset_plan_states(Arc::clone(kept))?);
+        }
+        let physical = self.physical_again(state, &bound.plan, &bound.optimized).await?;
+        if reads_nothing(&physical) {
+            return Ok(reset_plan_states(Arc::clone(bound.physical.get_or_init(|| physical)))?);
+        }
+        Ok(physical)
     }
 
     /// Whether a plan would be made the same now.
@@ -167,6 +185,12 @@ impl Session {
         let (epoch, rights, objects) = (self.names.epoch(), guard.rights(), guard.objects());
         Ok(Some(Planned { epoch, rights, relations, objects, plan, bound: Mutex::default() }))
     }
+}
+
+/// Whether a plan computes values out of nothing, by operators that have no state but what they count.
+fn reads_nothing(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let is_plain = plan.is::<ProjectionExec>() || plan.is::<PlaceholderRowExec>() || plan.is::<EmptyExec>();
+    is_plain && plan.children().into_iter().all(reads_nothing)
 }
 
 /// Whether a plan reads nothing but tables of the warehouse and calls nothing whose value may be another one next time.

@@ -12,10 +12,8 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamEncoder;
-use arrow_flight::{FlightData, SchemaAsIpc};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use prost::Message as _;
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 /// Numbers of fields of `FlightData`, as the protocol has them.
 const DATA_HEADER: u32 = 2;
@@ -27,6 +25,8 @@ const MARK_BYTES: usize = 8;
 /// Columns that are shorter are copied: each piece that is sent by itself costs a call of the system. It is the size of HTTP/2's frames unless a client takes
 /// larger ones.
 const PIECE_BYTES: usize = 16 << 10;
+/// What a short result takes, so that its messages are written into one piece of memory.
+const SMALL_BYTES: usize = 1 << 10;
 /// Larger batches are sent in parts, since clients refuse messages above four megabytes unless told otherwise.
 const MESSAGE_BYTES: usize = 2 << 20;
 
@@ -46,12 +46,11 @@ impl RowMessages {
     pub fn new(schema: &SchemaRef) -> Result<Self, ArrowError> {
         let mut encoder = StreamEncoder::try_new(schema)?;
         // It puts the schema before its first batch.
-        encoder.encode(&RecordBatch::new_empty(schema.clone()))?;
-        let first = FlightData::from(SchemaAsIpc::new(schema, &Default::default()));
-        let mut open = BytesMut::new();
-        put_prefix(first.encoded_len(), &mut open)?;
-        first.encode(&mut open).map_err(|error| ArrowError::IpcError(error.to_string()))?;
-        Ok(Self { encoder, pieces: VecDeque::new(), open })
+        let mut buffers = encoder.encode(&RecordBatch::new_empty(schema.clone()))?.into_iter();
+        let header = header_of(&mut buffers)?;
+        let mut messages = Self { encoder, pieces: VecDeque::new(), open: BytesMut::with_capacity(2 * header.len() + SMALL_BYTES) };
+        messages.add_message(&header, Vec::new())?;
+        Ok(messages)
     }
 
     /// The next piece that nothing can be added to.
@@ -75,26 +74,28 @@ impl RowMessages {
         let most = rows.div_ceil(parts);
         for part in 0..parts {
             let at = (part * most).min(rows);
-            let buffers = self.encoder.encode(&batch.slice(at, most.min(rows - at)))?;
-            self.add_message(buffers)?;
+            let part = if parts == 1 { batch.clone() } else { batch.slice(at, most.min(rows - at)) };
+            let mut buffers = self.encoder.encode(&part)?.into_iter();
+            let header = header_of(&mut buffers)?;
+            self.add_message(&header, buffers.collect())?;
         }
         Ok(())
     }
 
-    /// Adds one message of IPC, which is in pieces, as a message of gRPC.
-    fn add_message(&mut self, buffers: Vec<Buffer>) -> Result<(), ArrowError> {
-        let mut buffers = buffers.into_iter();
-        let header = header_of(&mut buffers)?;
-        let body: Vec<Buffer> = buffers.collect();
+    /// Adds a message of IPC as one of gRPC.
+    fn add_message(&mut self, header: &[u8], body: Vec<Buffer>) -> Result<(), ArrowError> {
         let body_bytes: usize = body.iter().map(Buffer::len).sum();
-        let mut start = BytesMut::with_capacity(header.len() + 32);
-        encode_key(DATA_HEADER, WireType::LengthDelimited, &mut start);
-        encode_varint(header.len() as u64, &mut start);
-        start.put_slice(&header);
-        encode_key(DATA_BODY, WireType::LengthDelimited, &mut start);
-        encode_varint(body_bytes as u64, &mut start);
-        put_prefix(start.len() + body_bytes, &mut self.open)?;
-        self.open.put_slice(&start);
+        let of_field = |number: u32, bytes: usize| key_len(number) + encoded_len_varint(bytes as u64) + bytes;
+        // A field that is empty is not there.
+        let of_body = if body_bytes > 0 { of_field(DATA_BODY, body_bytes) } else { 0 };
+        put_prefix(of_field(DATA_HEADER, header.len()) + of_body, &mut self.open)?;
+        encode_key(DATA_HEADER, WireType::LengthDelimited, &mut self.open);
+        encode_varint(header.len() as u64, &mut self.open);
+        self.open.put_slice(header);
+        if body_bytes > 0 {
+            encode_key(DATA_BODY, WireType::LengthDelimited, &mut self.open);
+            encode_varint(body_bytes as u64, &mut self.open);
+        }
         body.into_iter().for_each(|buffer| self.add_buffer(buffer));
         Ok(())
     }
@@ -161,8 +162,10 @@ mod tests {
 
     use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray};
     use arrow::datatypes::Int32Type;
+    use arrow_flight::FlightData;
     use arrow_flight::decode::FlightRecordBatchStream;
     use futures::TryStreamExt as _;
+    use prost::Message as _;
 
     /// The messages that pieces make together, each of which has to be one that prost reads.
     fn messages(mut rows: RowMessages) -> Vec<FlightData> {

@@ -87,7 +87,8 @@ impl Begun {
             self.entry.outcome = outcome.to_string();
             self.entry.error = Some(error.message.clone());
         }
-        self.access.audit(self.entry.clone());
+        let entry = std::mem::replace(&mut self.entry, AuditEntry::new("", ""));
+        self.access.audit(entry);
     }
 }
 

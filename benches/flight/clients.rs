@@ -3,13 +3,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_flight::FlightInfo;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use futures::TryStreamExt as _;
 use tokio::sync::Barrier;
+use tokio::time::timeout;
 use tonic::transport::Channel;
 
 pub type Anything<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -17,6 +18,8 @@ pub type Client = FlightSqlServiceClient<Channel>;
 
 const CLIENTS: usize = 16;
 pub const ROUNDS: usize = 200;
+/// How long clients wait for each other.
+pub const READY_WITHIN: Duration = Duration::from_secs(60);
 const IDLE_SESSIONS: usize = 500;
 /// Four computed columns of 8 bytes each.
 const COLUMNS: &str = "value AS a, value + 1 AS b, value * 2 AS c, value - 7 AS d";
@@ -53,7 +56,7 @@ impl Server {
             let mut client = server.connect().await?;
             let mut prepared = client.prepare(sql.to_string(), None).await?;
             let mut times_ms = Vec::with_capacity(ROUNDS);
-            all_are_ready.wait().await;
+            timeout(READY_WITHIN, all_are_ready.wait()).await?;
             for round in 0..ROUNDS {
                 if binds {
                     let values: ArrayRef = Arc::new(Int64Array::from(vec![round as i64]));

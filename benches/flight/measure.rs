@@ -26,7 +26,7 @@ use orrery_server::{Embedded, Limits, Port, UserSettings, Users, listen, tuned};
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
-use clients::{Anything, ROUNDS, RoundTrip, at_once, median, read};
+use clients::{Anything, READY_WITHIN, ROUNDS, RoundTrip, at_once, median, read};
 
 /// As in the program that serves.
 #[global_allocator]
@@ -113,7 +113,7 @@ async fn bare_round_trips(address: SocketAddr) -> Anything<RoundTrip> {
     at_once(move |all_are_ready| async move {
         let mut client = server.connect().await?;
         let mut times_ms = Vec::with_capacity(ROUNDS);
-        all_are_ready.wait().await;
+        tokio::time::timeout(READY_WITHIN, all_are_ready.wait()).await?;
         for _ in 0..ROUNDS {
             let started = Instant::now();
             let info = client.inner_mut().get_flight_info(FlightDescriptor::new_cmd("one row")).await?.into_inner();

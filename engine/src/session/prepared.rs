@@ -143,7 +143,8 @@ impl Session {
         if let Some(known) = known {
             if self.holds(&known).await? {
                 known.objects.iter().for_each(|object| self.names.guard().note_object(object.clone()));
-                let physical = self.physical_of_bound(state, &known.bound(state)?).await?;
+                let bound = known.bound(state)?;
+                let physical = self.physical_of_bound(state, &bound).await?;
                 return self.stream(Prepared::alone(physical), tracker).await;
             }
             *prepared.planned.lock() = None;

@@ -182,3 +182,25 @@ async fn joins_aggregates_windows_and_sorts_are_run_again() {
         }
     }
 }
+
+/// A plan that reads nothing is kept as a whole, and may run several times at once.
+#[tokio::test]
+async fn constants_are_computed_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = session(dir.path()).await;
+    let prepared = prepare("SELECT 1 + 1, 'x'");
+    for _ in 0..4 {
+        assert_eq!(again(&session, &prepared).await, ["2|x"]);
+    }
+    let planned = prepared.planned.lock().clone().unwrap();
+    let bound = planned.bound.lock().clone().unwrap();
+    let kept = Arc::clone(bound.physical.get().unwrap());
+    let none = Tracker::default();
+    let (one, other) = futures::join!(
+        session.execute_prepared(&prepared, Parameters::default(), &none),
+        session.execute_prepared(&prepared, Parameters::default(), &none)
+    );
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert_eq!((texts(one).await, texts(other).await), (vec!["2|x".to_string()], vec!["2|x".to_string()]));
+    assert!(kept.metrics().is_none_or(|metrics| metrics.iter().next().is_none()), "the kept plan itself is never run");
+}

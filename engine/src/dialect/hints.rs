@@ -253,7 +253,7 @@ fn parse(text: &str, start: Location) -> Result<Vec<Hint>> {
         let column = if at.line == 1 { start.column + 2 + at.column } else { at.column };
         Position { line: start.line + at.line - 1, column }
     };
-    let tokens = Tokenizer::new(&OrreryDialect, text)
+    let tokens = Tokenizer::new(&OrreryDialect::default(), text)
         .tokenize_with_location()
         .map_err(|e| Error::sql(format!("the hint cannot be read: {}", e.message)).at(Some(place(e.location))))?;
     let mut tokens = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)).peekable();

@@ -77,7 +77,7 @@ pub fn split(script: &str) -> Result<Vec<StatementText>> {
 /// # Errors
 /// As [`split`], but for the names.
 pub(crate) fn split_own(script: &str) -> Result<Vec<StatementText>> {
-    let tokens = Tokenizer::new(&OrreryDialect, script).tokenize_with_location().map_err(|error| unfinished(script, &error))?;
+    let tokens = Tokenizer::new(&OrreryDialect::default(), script).tokenize_with_location().map_err(|error| unfinished(script, &error))?;
     let mut places = Places::of(script);
     let mut statements = Vec::new();
     let mut current = Vec::new();

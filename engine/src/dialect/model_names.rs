@@ -84,8 +84,9 @@ pub(crate) fn model_argument(expr: &Expr) -> Option<ModelName> {
 /// What is no name of a model, with the form that one has.
 pub(crate) fn parse_model_text(text: &str) -> Result<ModelName> {
     let refuse = || Error::sql(format!("'{text}' is no name of a model")).hint(FORM);
-    let tokens = Tokenizer::new(&OrreryDialect, text).tokenize_with_location().map_err(|_| refuse())?;
-    let mut parser = Parser::new(&OrreryDialect).with_tokens_with_locations(tokens);
+    let tokens = Tokenizer::new(&OrreryDialect::default(), text).tokenize_with_location().map_err(|_| refuse())?;
+    let dialect = OrreryDialect::default();
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
     let mut model = parse_model_name(&mut parser).map_err(|_| refuse())?;
     // Places in a text are not those of the statement.
     model.name.position = None;

@@ -2,6 +2,7 @@
 //! usual precedence of `||`.
 
 use std::any::TypeId;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArgumentList, FunctionArguments, ObjectName};
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
@@ -12,9 +13,41 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::model_names;
 use super::window_tables::parse_table_argument;
 
-/// sqlparser's generic dialect with `VERSION AS OF` and `TIMESTAMP AS OF`.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct OrreryDialect;
+/// Expressions that are begun at least before a statement is given up, and for each of its tokens. sqlparser tries one reading after another where it cannot
+/// know; when such places stand in each other and something is wrong with the innermost, it tries all combinations, of which there may be no end.
+const STEPS_AT_LEAST: u64 = 100_000;
+const STEPS_PER_TOKEN: u64 = 20;
+
+/// sqlparser's generic dialect with `VERSION AS OF` and `TIMESTAMP AS OF`, for one reading of one text.
+#[derive(Debug)]
+pub struct OrreryDialect {
+    steps_left: AtomicU64,
+}
+
+impl Default for OrreryDialect {
+    fn default() -> Self {
+        Self::for_tokens(0)
+    }
+}
+
+impl OrreryDialect {
+    /// For a text of so many tokens.
+    pub fn for_tokens(count: usize) -> Self {
+        Self { steps_left: AtomicU64::new(STEPS_AT_LEAST + STEPS_PER_TOKEN * count as u64) }
+    }
+
+    /// Whether the text was given up because it could be read in too many ways.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.steps_left.load(Ordering::Relaxed) == 0
+    }
+
+    fn step(&self) -> Result<(), ParserError> {
+        let left = self.steps_left.load(Ordering::Relaxed);
+        self.steps_left.store(left.saturating_sub(1), Ordering::Relaxed);
+        // The one error that is not taken for the failure of one reading among several.
+        if left == 0 { Err(ParserError::RecursionLimitExceeded) } else { Ok(()) }
+    }
+}
 
 /// Words of clauses that are seldom used, and often the names of columns.
 const CLAUSE_WORDS: &[Keyword] = &[
@@ -77,6 +110,9 @@ impl Dialect for OrreryDialect {
 
     /// `current_user()`, which sqlparser reads without its parentheses, `TABLE t PARTITION BY k` in `SESSION(TABLE t PARTITION BY k, …)`, `MODEL m@alias` and `TABLE t` in `ML.PREDICT(MODEL m@alias, TABLE t)`.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        if let Err(error) = self.step() {
+            return Some(Err(error));
+        }
         parse_table_argument(parser).or_else(|| model_names::parse_argument(parser)).or_else(|| parse_identity(parser))
     }
 
@@ -152,4 +188,33 @@ fn parse_identity(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
             within_group: Vec::new(),
         })
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::dialect::{parse, split};
+
+    fn refused(sql: &str) -> String {
+        parse(&split(sql).unwrap()[0].tokens).unwrap_err().message
+    }
+
+    /// Each of these has as many readings as there are subsets of its parts.
+    #[test]
+    fn what_can_be_read_in_too_many_ways_is_given_up() {
+        let message = refused(&format!("SELECT a FROM l WHERE a {}SELECT", "NOT IN (SELECT + g ".repeat(16)));
+        assert!(message.contains("in too many ways"), "{message}");
+        // Whatever is said of them, it is said soon.
+        refused(&format!("SELECT {}f", "funnel(ts, INTERVAL (ts, ".repeat(60)));
+        refused(&format!("SELECT {}f", "funnel(ts, INTERVAL ".repeat(100)));
+        refused(&format!("SELECT funnel(ts, INTERVAL {}f", " funnel(ts, (ts, INTERVAL ".repeat(40)));
+        refused(&format!("SELECT count(*) FROM facts JOIN dims AS d ON facts.k = d{}.", ".kd".repeat(200)));
+    }
+
+    #[test]
+    fn long_statements_are_read_to_their_end() {
+        let list = (0..200_000).map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
+        parse(&split(&format!("SELECT 1 WHERE 1 IN ({list})")).unwrap()[0].tokens).unwrap();
+        let nested = (0..30).fold("SELECT 1".to_string(), |inner, _| format!("SELECT 1 WHERE 1 IN ({inner})"));
+        parse(&split(&nested).unwrap()[0].tokens).unwrap();
+    }
 }

@@ -138,7 +138,7 @@ pub(super) fn table_of(query: Box<Query>, keys: Vec<Expr>) -> Expr {
 }
 
 pub(super) fn select_all_from(name: ObjectName) -> Result<Box<Query>, ParserError> {
-    let mut query = Parser::new(&OrreryDialect).try_with_sql("SELECT * FROM t")?.parse_query()?;
+    let mut query = Parser::new(&OrreryDialect::default()).try_with_sql("SELECT * FROM t")?.parse_query()?;
     if let SetExpr::Select(select) = query.body.as_mut() {
         // It stands nowhere in the statement, and so no hints are its.
         select.select_token = AttachedToken::empty();

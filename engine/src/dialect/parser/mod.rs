@@ -38,14 +38,21 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Statement> {
     let mut numbered = tokens.to_vec();
     parameters::number(&mut numbered)?;
     let tokens = numbered.as_slice();
-    let dialect = OrreryDialect;
+    let dialect = OrreryDialect::for_tokens(tokens.len());
     let mut parser = StatementParser {
         sql: Parser::new(&dialect).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens.to_vec()),
         tokens,
         hints,
     };
     let statement = parser.statement().and_then(|statement| parser.end().map(|()| statement));
+    let statement = statement.map_err(|error| if dialect.has_given_up() { read_in_too_many_ways(&error) } else { error });
     statement.map_err(|error| Error { message: secrets::without_secrets(error.message, tokens), ..error })
+}
+
+fn read_in_too_many_ways(error: &Error) -> Error {
+    Error::sql("the statement could be read in too many ways, and in none of those that were tried to its end")
+        .at(error.position)
+        .hint("something is wrong within its innermost parentheses; try parts of it by themselves")
 }
 
 struct StatementParser<'a> {
@@ -214,7 +221,7 @@ impl StatementParser<'_> {
         }
         let text = render(self.tokens);
         let mut statement = DFParserBuilder::new(text.as_str())
-            .with_dialect(&OrreryDialect)
+            .with_dialect(&OrreryDialect::for_tokens(self.tokens.len()))
             .build()
             .and_then(|mut parser| parser.parse_statement())
             .map_err(|e| Error::from(e).at(position))?;

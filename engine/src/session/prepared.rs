@@ -11,7 +11,6 @@ use std::sync::{Arc, OnceLock};
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction, WindowFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -28,6 +27,7 @@ use super::{Mode, Outcome, Parameters, Session, Tracker, parameters, planning};
 use crate::Result;
 use crate::access::Rights;
 use crate::dialect::{Statement, StatementText};
+use crate::planner::compute_once::find::{is_plain, volatility};
 
 /// Longest text of which a plan is kept: one of a long list of values is many times as large as its text.
 const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -198,24 +198,10 @@ fn reads_nothing(plan: &Arc<dyn ExecutionPlan>) -> bool {
 fn is_repeatable(plan: &LogicalPlan) -> Result<bool> {
     let mut repeatable = true;
     plan.apply_with_subqueries(|node| {
-        repeatable &= match node {
-            LogicalPlan::TableScan(scan) => source_as_provider(&scan.source).is_ok_and(|provider| snapshot_of(provider.as_ref()).is_some()),
-            LogicalPlan::Projection(_)
-            | LogicalPlan::Filter(_)
-            | LogicalPlan::Window(_)
-            | LogicalPlan::Aggregate(_)
-            | LogicalPlan::Sort(_)
-            | LogicalPlan::Join(_)
-            | LogicalPlan::Union(_)
-            | LogicalPlan::EmptyRelation(_)
-            | LogicalPlan::Subquery(_)
-            | LogicalPlan::SubqueryAlias(_)
-            | LogicalPlan::Limit(_)
-            | LogicalPlan::Values(_)
-            | LogicalPlan::Distinct(_)
-            | LogicalPlan::Unnest(_) => true,
-            _ => false,
-        };
+        repeatable &= is_plain(node).is_ok_and(|is_plain| is_plain);
+        if let LogicalPlan::TableScan(scan) = node {
+            repeatable &= source_as_provider(&scan.source).is_ok_and(|provider| snapshot_of(provider.as_ref()).is_some());
+        }
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 repeatable &= has_one_value(expr);
@@ -228,44 +214,40 @@ fn is_repeatable(plan: &LogicalPlan) -> Result<bool> {
 
 /// Whether an expression without its operands has the same value whenever it is computed.
 fn has_one_value(expr: &Expr) -> bool {
-    let volatility = match expr {
-        Expr::ScalarFunction(ScalarFunction { func, .. }) => func.signature().volatility,
-        Expr::AggregateFunction(AggregateFunction { func, .. }) => func.signature().volatility,
-        Expr::WindowFunction(window) => match window.as_ref() {
-            WindowFunction { fun: WindowFunctionDefinition::AggregateUDF(func), .. } => func.signature().volatility,
-            WindowFunction { fun: WindowFunctionDefinition::WindowUDF(func), .. } => func.signature().volatility,
-        },
+    if let Some(volatility) = volatility(expr) {
+        return volatility == Volatility::Immutable;
+    }
+    matches!(
+        expr,
         Expr::Alias(_)
-        | Expr::Column(_)
-        | Expr::Literal(..)
-        | Expr::Placeholder(_)
-        | Expr::BinaryExpr(_)
-        | Expr::Like(_)
-        | Expr::SimilarTo(_)
-        | Expr::Not(_)
-        | Expr::IsNotNull(_)
-        | Expr::IsNull(_)
-        | Expr::IsTrue(_)
-        | Expr::IsFalse(_)
-        | Expr::IsUnknown(_)
-        | Expr::IsNotTrue(_)
-        | Expr::IsNotFalse(_)
-        | Expr::IsNotUnknown(_)
-        | Expr::Negative(_)
-        | Expr::Between(_)
-        | Expr::Case(_)
-        | Expr::Cast(_)
-        | Expr::TryCast(_)
-        | Expr::InList(_)
-        | Expr::Exists(_)
-        | Expr::InSubquery(_)
-        | Expr::ScalarSubquery(_)
-        | Expr::GroupingSet(_)
-        | Expr::OuterReferenceColumn(..)
-        | Expr::Unnest(_) => return true,
-        _ => return false,
-    };
-    volatility == Volatility::Immutable
+            | Expr::Column(_)
+            | Expr::Literal(..)
+            | Expr::Placeholder(_)
+            | Expr::BinaryExpr(_)
+            | Expr::Like(_)
+            | Expr::SimilarTo(_)
+            | Expr::Not(_)
+            | Expr::IsNotNull(_)
+            | Expr::IsNull(_)
+            | Expr::IsTrue(_)
+            | Expr::IsFalse(_)
+            | Expr::IsUnknown(_)
+            | Expr::IsNotTrue(_)
+            | Expr::IsNotFalse(_)
+            | Expr::IsNotUnknown(_)
+            | Expr::Negative(_)
+            | Expr::Between(_)
+            | Expr::Case(_)
+            | Expr::Cast(_)
+            | Expr::TryCast(_)
+            | Expr::InList(_)
+            | Expr::Exists(_)
+            | Expr::InSubquery(_)
+            | Expr::ScalarSubquery(_)
+            | Expr::GroupingSet(_)
+            | Expr::OuterReferenceColumn(..)
+            | Expr::Unnest(_)
+    )
 }
 
 #[cfg(test)]

@@ -189,7 +189,7 @@ fn is_repeatable(plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// Nodes of queries, without those that know more than their inputs: hints, and the working tables of recursive queries.
-fn is_plain(node: &LogicalPlan) -> Result<bool> {
+pub(crate) fn is_plain(node: &LogicalPlan) -> Result<bool> {
     Ok(match node {
         LogicalPlan::TableScan(scan) => !source_as_provider(&scan.source)?.is::<CteWorkTable>(),
         LogicalPlan::Projection(_)
@@ -212,15 +212,18 @@ fn is_plain(node: &LogicalPlan) -> Result<bool> {
 
 /// Whether an expression refers to a query around it, or may have another value the next time.
 fn is_bound_or_volatile(expr: &Expr) -> bool {
-    let volatility = match expr {
-        Expr::OuterReferenceColumn(..) | Expr::Placeholder(_) => return true,
+    matches!(expr, Expr::OuterReferenceColumn(..) | Expr::Placeholder(_)) || volatility(expr) == Some(Volatility::Volatile)
+}
+
+/// How constant the function is that an expression calls; `None` if it calls none.
+pub(crate) fn volatility(expr: &Expr) -> Option<Volatility> {
+    Some(match expr {
         Expr::ScalarFunction(call) => call.func.signature().volatility,
         Expr::AggregateFunction(call) => call.func.signature().volatility,
         Expr::WindowFunction(call) => match &call.fun {
             WindowFunctionDefinition::AggregateUDF(function) => function.signature().volatility,
             WindowFunctionDefinition::WindowUDF(function) => function.signature().volatility,
         },
-        _ => return false,
-    };
-    volatility == Volatility::Volatile
+        _ => return None,
+    })
 }

@@ -198,9 +198,15 @@ mod tests {
         parse(&split(sql).unwrap()[0].tokens).unwrap_err().message
     }
 
-    /// Each of these has as many readings as there are subsets of its parts.
     #[test]
     fn what_can_be_read_in_too_many_ways_is_given_up() {
+        // As deep as the program's own threads: syntax trees are walked by recursion.
+        let reader = std::thread::Builder::new().stack_size(16 << 20).spawn(give_up).unwrap();
+        reader.join().unwrap();
+    }
+
+    /// Each of these has as many readings as there are subsets of its parts.
+    fn give_up() {
         let message = refused(&format!("SELECT a FROM l WHERE a {}SELECT", "NOT IN (SELECT + g ".repeat(16)));
         assert!(message.contains("in too many ways"), "{message}");
         // Whatever is said of them, it is said soon.

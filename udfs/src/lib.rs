@@ -14,7 +14,10 @@ pub mod window;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use arrow::datatypes::DataType;
+use datafusion::common::Result;
+use datafusion::common::tree_node::Transformed;
+use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, WindowUDF};
 
 /// Every scalar function of this crate.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
@@ -24,6 +27,24 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 /// DataFusion's scalar functions that make much of little, which are replaced by the same with a bound on what a call may make.
 pub fn bounded_functions() -> Vec<Arc<ScalarUDF>> {
     scalar::bounded::all()
+}
+
+/// Puts those functions in the place of DataFusion's, and of the operator `||`, in an expression whose types have been coerced.
+///
+/// # Errors
+/// None of its own.
+pub fn bind_bounded_functions(expr: Expr) -> Result<Transformed<Expr>> {
+    scalar::bounded::bind(expr)
+}
+
+/// The function of a name, if it is one of those.
+pub fn bounded_function(name: &str) -> Option<Arc<ScalarUDF>> {
+    scalar::bounded::named(name)
+}
+
+/// Whether a type has more fields than so many, those of its fields included; it is not looked at further than to tell.
+pub fn has_more_fields(data_type: &DataType, fields: usize) -> bool {
+    scalar::bounded::fields_left(data_type, fields).is_none()
 }
 
 /// Every aggregate function of this crate. `count`, `first_value`, `last_value` and `any_value` carry the names of

@@ -9,7 +9,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
+use super::written_out;
 use crate::{Error, Position, Result};
+
+/// Columns of a `CUBE`, as in PostgreSQL: each doubles the number of sets.
+const CUBE_COLUMNS_MAX: usize = 12;
 
 /// Checks a query and everything in it.
 pub(super) fn query(query: &Query, tokens: &[TokenWithSpan]) -> Result<()> {
@@ -22,6 +26,7 @@ pub(super) fn expr(expr: &Expr, tokens: &[TokenWithSpan]) -> Result<()> {
 }
 
 fn visit(node: &impl Visit, tokens: &[TokenWithSpan]) -> Result<()> {
+    written_out::check(node)?;
     match node.visit(&mut Check { tokens }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
@@ -110,12 +115,23 @@ impl Visitor for Check<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
-        let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else { return ControlFlow::Continue(()) };
+        if let Expr::Cube(columns) = expr
+            && columns.len() > CUBE_COLUMNS_MAX
+        {
+            let problem = format!("CUBE of {} columns is {} sets of groups", columns.len(), 2_f64.powi(columns.len() as i32));
+            let at = Position::of_span(expr.span());
+            return ControlFlow::Break(
+                Error::sql(problem).at(at).hint(format!("at most {CUBE_COLUMNS_MAX} columns; GROUPING SETS (…) names single ones")),
+            );
+        }
+        let Expr::Function(Function { name, parameters, args, .. }) = expr else { return ControlFlow::Continue(()) };
+        let at = Position::of_span(name.span());
+        self.refuse_if(*parameters != FunctionArguments::None, &format!("{name}(…)(…)"), at)?;
+        let FunctionArguments::List(list) = args else { return ControlFlow::Continue(()) };
         let counts_rows = list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
             && list.args.iter().any(|argument| {
                 matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Wildcard | FunctionArgExpr::QualifiedWildcard(_)))
             });
-        let at = Position::of_span(name.span());
         self.refuse_if(counts_rows, "DISTINCT * (write count(*) over a SELECT DISTINCT)", at)
     }
 

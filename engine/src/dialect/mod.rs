@@ -8,6 +8,7 @@ mod access_statements;
 mod check;
 mod depth;
 pub(crate) mod durations;
+pub(crate) mod growth;
 pub(crate) mod hints;
 mod lexer;
 mod ml_calls;
@@ -24,6 +25,7 @@ mod statement;
 mod variables;
 pub(crate) mod window_calls;
 pub(crate) mod window_tables;
+mod written_out;
 
 #[cfg(test)]
 mod tests;

@@ -11,18 +11,21 @@ use datafusion::sql::sqlparser::ast::{
     SetExpr, Spanned, Subscript, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::growth::{Growth, Size};
 use super::{durations, normalize, to_name};
 use crate::{Error, Position, Result};
 
 /// Rows fall into no more windows than this.
 const WINDOWS_PER_ROW_MAX: i64 = 100_000;
+/// Windows that differ in a query block: each call is compared with all of them.
+const WINDOWS_MAX: usize = 1_000;
 
 /// Rewrites the calls of a query or expression.
 ///
 /// # Errors
 /// Arguments that are missing, too many, or no lengths of time; with their place.
 pub(super) fn resolve(node: &mut impl VisitMut) -> Result<()> {
-    match node.visit(&mut Resolve { blocks: Vec::new() }) {
+    match node.visit(&mut Resolve { blocks: Vec::new(), growth: Growth::default() }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -39,6 +42,8 @@ struct Block {
 
 struct Resolve {
     blocks: Vec<Block>,
+    /// `window, window, …` grows by the size of the call with every name.
+    growth: Growth,
 }
 
 impl VisitorMut for Resolve {
@@ -82,7 +87,7 @@ impl VisitorMut for Resolve {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         let mut outside = Block::default();
         let block = self.blocks.last_mut().unwrap_or(&mut outside);
-        match block.rewrite(expr) {
+        match block.rewrite(expr, &self.growth) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
@@ -111,17 +116,17 @@ impl Block {
         Self { call: find.call.filter(|call| !hidden && !names_itself(call)), done: Vec::new() }
     }
 
-    fn rewrite(&mut self, expr: &mut Expr) -> Result<()> {
+    fn rewrite(&mut self, expr: &mut Expr, growth: &Growth) -> Result<()> {
         match expr {
             Expr::Identifier(ident) => {
-                if let Some(call) = self.named(ident) {
+                if let Some(call) = self.named(ident, growth)? {
                     *expr = self.planned(&call)?;
                 }
             }
             Expr::CompoundIdentifier(parts) => {
                 if let [window, edge] = parts.as_slice()
                     && is_edge(edge)
-                    && let Some(call) = self.named(window)
+                    && let Some(call) = self.named(window, growth)?
                 {
                     // The call is rewritten when the visitor comes to it.
                     *expr = Expr::CompoundFieldAccess { root: Box::new(call), access_chain: vec![field(edge)] };
@@ -139,9 +144,16 @@ impl Block {
     }
 
     /// The call that a name stands for in this block.
-    fn named(&self, ident: &Ident) -> Option<Expr> {
-        let call = self.call.as_ref()?;
-        (window_name(call)? == normalize(ident)).then(|| call.clone())
+    fn named(&self, ident: &Ident, growth: &Growth) -> Result<Option<Expr>> {
+        let Some(call) = self.call.as_ref().filter(|call| window_name(call).is_some_and(|name| name == normalize(ident))) else {
+            return Ok(None);
+        };
+        if !growth.allows(Size::of(call).count) {
+            return Err(Error::sql(format!("what {ident} stands for is too large to be written so often"))
+                .at(Position::of_span(ident.span))
+                .hint(format!("select {ident} in a subquery, and use that column")));
+        }
+        Ok(Some(call.clone()))
     }
 
     fn planned(&mut self, call: &Expr) -> Result<Expr> {
@@ -152,6 +164,11 @@ impl Block {
         };
         if let Some((_, done)) = self.done.iter().find(|(known, _)| *known == args) {
             return Ok(done.clone());
+        }
+        if self.done.len() >= WINDOWS_MAX {
+            return Err(Error::sql(format!("a query has more than {WINDOWS_MAX} windows that differ"))
+                .at(Position::of_span(function.name.span()))
+                .hint("split it with views or tables"));
         }
         let places = arg_places(function);
         let mut planned = function.clone();
@@ -261,8 +278,13 @@ fn number(value: i64) -> Expr {
 fn plain_args(call: &Function, count: std::ops::RangeInclusive<usize>, form: &str) -> Result<Vec<Expr>> {
     let wrong = |what: String| Error::sql(what).at(Position::of_span(call.name.span())).hint(form);
     let FunctionArguments::List(list) = &call.args else { return Err(wrong(format!("{} has no arguments", call.name))) };
-    if call.over.is_some() || call.filter.is_some() || list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
-        return Err(wrong(format!("{}() takes no OVER, FILTER, DISTINCT or ORDER BY", call.name)));
+    let has_clauses = call.over.is_some() || call.filter.is_some() || call.null_treatment.is_some() || !call.within_group.is_empty();
+    if has_clauses || list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
+        return Err(wrong(format!("{}() takes no OVER, FILTER, DISTINCT, ORDER BY or treatment of NULL", call.name)));
+    }
+    // They may hold calls with the same arguments, which would be taken for this one, and go on without end.
+    if call.parameters != FunctionArguments::None {
+        return Err(wrong(format!("{}() takes one list of arguments", call.name)));
     }
     if !count.contains(&list.args.len()) {
         return Err(wrong(format!("{}() is called with {} arguments", call.name, list.args.len())));
@@ -329,5 +351,39 @@ impl Visitor for FindCall {
         }
         self.call = Some(expr.clone());
         ControlFlow::Break(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::{dialect::GenericDialect, parser::Parser};
+
+    use crate::dialect::{parse, split};
+
+    fn refused(sql: &str) -> String {
+        parse(&split(sql).unwrap()[0].tokens).unwrap_err().message
+    }
+
+    /// Calls whose second list of arguments is that of a call in their first one: taken for it, each would hold itself.
+    #[test]
+    fn calls_with_two_lists_are_refused() {
+        let sql = "SELECT 1 FROM t GROUP BY window(a, window(b, '1 hour'), window(b, '1 hour'))(b, '1 hour')";
+        assert_eq!(refused(sql), "window(…)(…) is not supported");
+        // By the rewrite, too, which is also given what nobody has checked.
+        let mut statements = Parser::parse_sql(&GenericDialect, sql).unwrap();
+        let error = super::resolve(&mut statements).unwrap_err();
+        assert_eq!(error.message, "window() takes one list of arguments");
+    }
+
+    #[test]
+    fn names_of_windows_do_not_grow_without_end() {
+        let query = |names: usize, sum: usize| {
+            let (names, sum) = (vec!["window"; names].join(", "), vec!["1"; sum].join(", "));
+            format!("SELECT {names} FROM t GROUP BY window(f({sum}), '1 hour')")
+        };
+        parse(&split(&query(100, 100)).unwrap()[0].tokens).unwrap();
+        assert_eq!(refused(&query(2_000, 2_000)), "what window stands for is too large to be written so often");
+        let differing: Vec<String> = (0..2_000).map(|i| format!("window(t{i}, '1 hour')")).collect();
+        assert_eq!(refused(&format!("SELECT {}", differing.join(", "))), "a query has more than 1000 windows that differ");
     }
 }

@@ -3,6 +3,7 @@
 pub mod aggregate_after_shuffle;
 pub mod aggregate_below_joins;
 pub mod barrier;
+pub mod bind_bounded_functions;
 pub mod collect_small_sides;
 pub mod combine_first_values;
 pub mod compute_once;
@@ -11,6 +12,7 @@ pub mod count_nulls_of_not_in;
 pub mod cut_scans;
 pub mod deduplicate_by_row_number;
 pub mod expand_time_windows;
+pub mod fence_growing_columns;
 pub mod guard_not_in;
 pub mod hints;
 pub mod join_across_tasks;
@@ -23,6 +25,7 @@ pub mod number_distinct_on_rows;
 pub(crate) mod number_rows;
 pub mod options;
 pub mod plan_model_functions;
+pub(crate) mod plan_size;
 pub mod plan_window_tables;
 pub mod preparation;
 pub mod read_group_totals_first;
@@ -36,6 +39,7 @@ pub mod sort_by_window_keys;
 pub mod spread_distinct_counts;
 pub mod spread_partitions;
 mod stop_within_aggregates;
+pub mod tell_projections_apart;
 pub(crate) mod tell_rewrites;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -73,6 +77,7 @@ pub fn register(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.aggregate_functions().get_or_insert_default().extend(orrery_udfs::aggregate_functions());
     builder.aggregate_functions().get_or_insert_default().push(count_distinct_roughly::approx_distinct());
     builder.window_functions().get_or_insert_default().extend(orrery_udfs::window_functions());
+    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(bind_bounded_functions::PlanBoundedLiterals::default()));
     let config = builder.config().take().unwrap_or_default().with_option_extension(options::OrreryOptions::default());
     builder
         .with_config(tune(config))
@@ -104,6 +109,9 @@ pub fn analyzer_rules() -> Vec<AnalysisRule> {
         Arc::new(preparation::ExpandLearnedFunctions::default()),
     ];
     rules.splice(0..0, ours);
+    // Where everything is written as it stays, and types are coerced.
+    rules.push(Arc::new(bind_bounded_functions::BindBoundedFunctions::default()));
+    rules.push(Arc::new(fence_growing_columns::FenceGrowingColumns::default()));
     rules
 }
 
@@ -127,6 +135,9 @@ pub fn logical_rules() -> Vec<LogicalRule> {
     // Before filters are pushed down, so that they go on from there.
     let pushed = rules.iter().position(|rule| rule.name() == "push_down_filter").unwrap_or(0);
     rules.insert(pushed, Arc::new(barrier::push_safe_filters::PushSafeFilters::default()));
+    // Where projections are merged.
+    let merged = rules.iter().position(|rule| rule.name() == "optimize_projections").unwrap_or(0);
+    rules.insert(merged, Arc::new(tell_projections_apart::TellProjectionsApart::default()));
     // Where columns that nobody reads are gone.
     rules.push(Arc::new(merge_predictions::MergePredictions::default()));
     // Last: what it writes is not meant to be simplified any more.

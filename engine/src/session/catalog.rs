@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
 use datafusion::catalog::TableProvider;
-use datafusion::datasource::ViewTable;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
@@ -22,7 +21,7 @@ use super::access::{Guard, Verdict};
 use super::options::restore_meaning;
 use super::planned_models::PlannedModels;
 use super::reliance::{Epoch, Reliance};
-use super::{information_schema, parameters, planning};
+use super::{information_schema, parameters, planning, view_provider};
 use crate::access::Securable;
 use crate::dialect::{self, Name, Statement};
 use crate::models::Registry;
@@ -394,14 +393,14 @@ impl Names {
             Error { blame: error.blame, ..Error::sql(problem).hint("whoever owns it has to look at it") }
         })?;
         if self.guard.borrowed() == borrowed {
-            return Ok(Arc::new(ViewTable::new(plan, None)));
+            return Ok(view_provider::of_plan(plan));
         }
         self.guard.note_withheld(format!("what the view {full} reads"));
-        Ok(Arc::new(ViewTable::new(barrier::over(plan), None)))
+        Ok(view_provider::of_plan(barrier::over(plan)))
     }
 
     async fn view(&self, name: &str, stored: StoredQuery) -> Result<Arc<dyn TableProvider>> {
-        Ok(Arc::new(ViewTable::new(self.view_plan(name, stored).await?, None)))
+        Ok(view_provider::of_plan(self.view_plan(name, stored).await?))
     }
 
     async fn view_plan(&self, name: &str, stored: StoredQuery) -> Result<LogicalPlan> {

@@ -52,6 +52,7 @@ mod timestamp_types;
 mod train;
 mod types;
 mod vacuum;
+mod view_provider;
 mod views;
 mod write;
 

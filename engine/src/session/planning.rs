@@ -16,8 +16,9 @@ use datafusion::sql::sqlparser::ast::{
 use orrery_lakehouse::TableName;
 
 use super::catalog::Names;
-use super::{parameters, relations};
+use super::{parameters, relations, view_provider};
 use crate::dialect::{self, Statement, StatementText};
+use crate::planner::plan_size;
 use crate::{Error, Position, Result};
 
 /// How different a name may be to be offered as "did you mean".
@@ -37,10 +38,10 @@ pub(super) async fn plan_query_into(state: &SessionState, names: &Names, query: 
 pub(super) async fn plan_unbound(state: &SessionState, names: &Names, mut query: Box<Query>) -> Result<LogicalPlan> {
     let scans = relations::prepare(state, names, &mut query).await?;
     let statement = DataFusionStatement::Statement(Box::new(SqlStatement::Query(query)));
-    let planned = state.statement_to_plan(statement.clone()).await;
+    let planned = view_provider::within_one_statement(state.statement_to_plan(statement.clone())).await;
     names.drop_scans(&scans);
     match planned {
-        Ok(plan) => Ok(plan),
+        Ok(plan) => of_workable_size(plan),
         Err(error) => Err(explain_missing(state, names, &statement, error.into()).await),
     }
 }
@@ -53,11 +54,18 @@ pub(super) async fn plan_statement(state: &SessionState, names: &Names, mut stat
         }
         _ => Vec::new(),
     };
-    let planned = state.statement_to_plan(statement.clone()).await;
+    let planned = view_provider::within_one_statement(state.statement_to_plan(statement.clone())).await;
     names.drop_scans(&scans);
     match planned {
-        Ok(plan) => parameters::bind(plan, &[]),
+        Ok(plan) => parameters::bind(of_workable_size(plan)?, &[]),
         Err(error) => Err(explain_missing(state, names, &statement, error.into()).await),
+    }
+}
+
+fn of_workable_size(plan: LogicalPlan) -> Result<LogicalPlan> {
+    match plan_size::problem(&plan) {
+        None => Ok(plan),
+        Some(problem) => Err(Error::sql(problem).hint("store what is read again and again with CREATE TABLE … AS or CACHE TABLE")),
     }
 }
 

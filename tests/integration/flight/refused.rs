@@ -111,6 +111,15 @@ fn statements_made_to_break_it_are_refused() {
             deep("", "TRUE", " AND TRUE", 500_000),
             deep("", "1", "::BIGINT", 500_000),
             deep("make_array(", "1", ")", 100_000),
+            deep("(", "1", &format!("){}", " + 1".repeat(1_900)), 100),
+            deep("", "1", " + CASE WHEN TRUE THEN 1 END", 20_000),
+            deep("", "1", " + then", 100_000),
+            deep("", "TRUE", " IS DISTINCT FROM TRUE", 50_000),
+            deep("", "now()", " AT TIME ZONE 'UTC'", 50_000),
+            format!("SELECT CAST(NULL AS INT{})", "[]".repeat(50_000)),
+            format!("SELECT CAST(NULL AS {}INT{})", "Nullable(".repeat(50_000), ")".repeat(50_000)),
+            format!("SELECT CAST(NULL AS {}INT{})", "ARRAY<".repeat(50_000), ">".repeat(50_000)),
+            format!("SELECT 1 FROM t{}", ", t".repeat(50_000)),
             deep("", "1", " UNION ALL SELECT 1", 300_000),
             format!("SELECT 1 FROM t{}", " JOIN t USING (id)".repeat(200_000)),
             format!("SELECT {}", "[".repeat(100_000)),
@@ -126,6 +135,63 @@ fn statements_made_to_break_it_are_refused() {
             assert!(refused.message().len() < 5_000, "{shown}");
         }
         assert_eq!(rows(&mut client, "SELECT 1").await.unwrap(), ["1"]);
+    });
+}
+
+/// Each doubles what it has with every step, or with every call.
+#[test]
+fn statements_that_stand_for_far_more_than_they_say_are_refused() {
+    on_a_server(|server| async move {
+        let mut client = server.connect().await;
+        let nested = |first: &str, next: &str, times: usize| {
+            (0..times).fold(format!("SELECT {first} AS x"), |query, _| format!("SELECT {next} AS x FROM ({query})"))
+        };
+        for statement in [
+            "CREATE FUNCTION twice(x BIGINT) RETURNS BIGINT RETURN x + x".to_string(),
+            format!("CREATE FUNCTION far(x BIGINT) RETURNS BIGINT RETURN x{}", " + 1".repeat(900)),
+            "CREATE VIEW v0 AS SELECT 1 AS x".to_string(),
+        ] {
+            update(&mut client, &statement).await.unwrap();
+        }
+        let mut refused = None;
+        for i in 1..40 {
+            let view = format!("CREATE VIEW v{i} AS SELECT x FROM v{0} UNION ALL SELECT x FROM v{0}", i - 1);
+            refused = update(&mut client, &view).await.err();
+            if refused.is_some() {
+                break;
+            }
+        }
+        let refused = refused.expect("views of views are limited");
+        assert!(refused.message().contains("more than 100000 steps"), "{}", refused.message());
+        let ctes: Vec<String> = (1..60).map(|i| format!("a{i} AS (SELECT x FROM a{0} UNION ALL SELECT x FROM a{0})", i - 1)).collect();
+        let columns: Vec<String> = (0..40).map(|i| format!("{i} AS c{i}")).collect();
+        let cube: Vec<String> = (0..40).map(|i| format!("c{i}")).collect();
+        let sum = vec!["INTERVAL '1' DAY"; 1_500].join(" + ");
+        for (statement, words) in [
+            (format!("WITH a0 AS (SELECT 1 AS x), {} SELECT count(*) FROM a59", ctes.join(", ")), "more than 300000 parts"),
+            (nested("1", "struct(x, x)", 60), "a type of more than 10000 fields"),
+            (nested("1", "{'a': x, 'b': x}", 60), "a type of more than 10000 fields"),
+            (nested("[1]", "array_concat(x, x)", 60), "a call may make 256 MB"),
+            (nested("'x'", "x || x", 60), "a call may make 256 MB"),
+            (nested("'x'", "concat(x, x)", 60), "a call may make 256 MB"),
+            ("SELECT repeat('x', 5000000) || value FROM generate_series(1, 100)".to_string(), "a call may make 256 MB"),
+            (format!("SELECT count(*) FROM (SELECT {}) GROUP BY CUBE ({})", columns.join(", "), cube.join(", ")), "at most 12 columns"),
+            (format!("SELECT {}1{}", "twice(".repeat(60), ")".repeat(60)), "is too large"),
+            (format!("SELECT {}1{}", "far(".repeat(60), ")".repeat(60)), "nests too deeply"),
+            (
+                format!("SELECT {} FROM t GROUP BY window(t + {sum}, '1 hour')", vec!["window"; 5_000].join(", ")),
+                "too large to be written so often",
+            ),
+            ("SELECT 1 FROM t GROUP BY window(a, window(b, '1 hour'))(b, '1 hour')".to_string(), "is not supported"),
+        ] {
+            let shown: String = statement.chars().take(60).collect();
+            let error = rows(&mut client, &statement).await.expect_err(&shown);
+            assert!(error.message().contains(words), "{shown}: {}", error.message());
+        }
+        // What a column stands for may be as large if it is not written out.
+        let doubled = nested("1", "x + x", 36);
+        assert_eq!(rows(&mut client, &format!("SELECT x FROM ({doubled}) WHERE x > 7")).await.unwrap(), [(1_u64 << 36).to_string()]);
+        assert_eq!(rows(&mut client, "SELECT twice(twice(3))").await.unwrap(), ["12"]);
     });
 }
 

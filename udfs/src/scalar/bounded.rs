@@ -4,22 +4,31 @@
 //! line of SQL takes a server's memory, or is refused by the allocator, which ends the process.
 
 mod sizes;
+mod string_concat;
 
-use std::sync::Arc;
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Result, exec_err};
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
+use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::config::ConfigOptions;
+use datafusion::logical_expr::expr::{BinaryExpr, ScalarFunction};
 use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
-    ColumnarValue, Documentation, Expr, ExpressionPlacement, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Documentation, Expr, ExpressionPlacement, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature,
 };
 use datafusion::{functions, functions_nested};
 
 /// Bytes that one call may make of a batch of rows.
 const LARGEST_RESULT_BYTES: u64 = 256 << 20;
+
+/// Fields that the type of a result may have, with those of its fields.
+const MOST_FIELDS: usize = 10_000;
 
 /// An upper bound of the bytes of a result, or a close estimate.
 type ResultBytes = fn(&ScalarFunctionArgs) -> Result<u64>;
@@ -35,10 +44,73 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
         (functions_nested::resize::array_resize_udf(), sizes::array_resize),
         (functions_nested::range::range_udf(), sizes::range),
         (functions_nested::range::gen_series_udf(), sizes::range),
+        (functions::string::concat(), sizes::texts),
+        (functions::string::concat_ws(), sizes::separated_texts),
+        (functions::regex::regexp_replace(), sizes::regexp_replace),
+        (functions::core::named_struct(), sizes::all_arguments),
+        (functions::core::r#struct(), sizes::all_arguments),
+        (functions_nested::map::map_udf(), sizes::all_arguments),
+        (functions_nested::make_array::make_array_udf(), sizes::all_arguments),
+        (functions_nested::concat::array_concat_udf(), sizes::all_arguments),
+        (functions_nested::concat::array_append_udf(), sizes::all_arguments),
+        (functions_nested::concat::array_prepend_udf(), sizes::all_arguments),
+        (Arc::new(ScalarUDF::from(string_concat::StringConcat::default())), sizes::texts),
     ]
     .into_iter()
     .map(|(function, result_bytes)| Arc::new(ScalarUDF::new_from_impl(Bounded { function, result_bytes })))
     .collect()
+}
+
+static BY_NAME: LazyLock<HashMap<String, Arc<ScalarUDF>>> =
+    LazyLock::new(|| all().into_iter().map(|function| (function.name().to_string(), function)).collect());
+
+/// Puts the bounded functions in the place of DataFusion's where these were not looked up by name, as for `[a, b]`, and of `||` between texts.
+///
+/// Types must have been coerced, so that both sides of a `||` are what it is evaluated on.
+pub(crate) fn bind(expr: Expr) -> Result<Transformed<Expr>> {
+    expr.transform_up(|expr| {
+        Ok(match expr {
+            Expr::ScalarFunction(ScalarFunction { func, args }) => match BY_NAME.get(func.name()) {
+                Some(bounded) if !is_bounded(&func) => {
+                    Transformed::yes(Expr::ScalarFunction(ScalarFunction { func: Arc::clone(bounded), args }))
+                }
+                _ => Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })),
+            },
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => match BY_NAME.get(string_concat::NAME) {
+                Some(bounded) => Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(bounded), vec![*left, *right]))),
+                None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right })),
+            },
+            other => Transformed::no(other),
+        })
+    })
+}
+
+/// The function of a name, if it is one of these.
+pub(crate) fn named(name: &str) -> Option<Arc<ScalarUDF>> {
+    BY_NAME.get(name).cloned()
+}
+
+/// How many of so many fields a type leaves; none if it has more.
+pub(crate) fn fields_left(data_type: &DataType, fields: usize) -> Option<usize> {
+    let within = |field: &FieldRef, left: usize| fields_left(field.data_type(), left.checked_sub(1)?);
+    match data_type {
+        DataType::Struct(inner) => inner.iter().try_fold(fields, |left, field| within(field, left)),
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::Map(field, _) => within(field, fields),
+        DataType::Union(inner, _) => inner.iter().try_fold(fields, |left, (_, field)| within(field, left)),
+        DataType::Dictionary(_, value) => fields_left(value, fields),
+        DataType::RunEndEncoded(_, values) => within(values, fields),
+        _ => Some(fields),
+    }
+}
+
+fn is_bounded(function: &ScalarUDF) -> bool {
+    let function: &dyn Any = function.inner().as_ref();
+    function.is::<Bounded>()
 }
 
 /// A function that is called only if its result is small enough; in everything else it is the function.
@@ -46,6 +118,16 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
 struct Bounded {
     function: Arc<ScalarUDF>,
     result_bytes: ResultBytes,
+}
+
+impl Bounded {
+    /// Each call of `struct(x, x)` on the last one's result makes a type twice as large, which is walked through whenever it is looked at.
+    fn check_type(&self, data_type: &DataType) -> Result<()> {
+        match fields_left(data_type, MOST_FIELDS) {
+            Some(_) => Ok(()),
+            None => plan_err!("{} would make a type of more than {MOST_FIELDS} fields", self.name()),
+        }
+    }
 }
 
 impl PartialEq for Bounded {
@@ -95,7 +177,9 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.function.return_type(arg_types)
+        let data_type = self.function.return_type(arg_types)?;
+        self.check_type(&data_type)?;
+        Ok(data_type)
     }
 
     fn with_updated_config(&self, config: &ConfigOptions) -> Option<ScalarUDF> {
@@ -104,7 +188,9 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        self.function.return_field_from_args(args)
+        let field = self.function.return_field_from_args(args)?;
+        self.check_type(field.data_type())?;
+        Ok(field)
     }
 
     fn is_strict(&self) -> bool {
@@ -112,7 +198,11 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        self.function.simplify(args, info)
+        Ok(match self.function.simplify(args, info)? {
+            // The function itself, of fewer arguments.
+            ExprSimplifyResult::Simplified(expr) => ExprSimplifyResult::Simplified(bind(expr)?.data),
+            original => original,
+        })
     }
 
     fn short_circuits(&self) -> bool {
@@ -188,9 +278,42 @@ mod tests {
             "generate_series(TIMESTAMP '1700-01-01', TIMESTAMP '2200-01-01', INTERVAL '1' MILLISECOND)",
             "replace(repeat('x', 100000), 'x', repeat('y', 100000))",
             "replace(repeat('x', 100000), '', repeat('y', 100000))",
+            "concat(repeat('x', n * 60000000), repeat('y', n * 60000000))",
+            "concat_ws('-', repeat('x', n * 60000000), n, repeat('y', n * 60000000))",
+            "regexp_replace(repeat('x', 100000), 'x', repeat('y', 100000), 'g')",
+            "regexp_replace(repeat('x', 100000), '(x*)', repeat('\\1', 10000))",
+            "make_array(repeat('x', n * 60000000), repeat('y', n * 60000000))",
+            "named_struct('a', repeat('x', n * 60000000), 'b', repeat('y', n * 60000000))",
+            "array_concat(range(n * 5000000), range(n * 5000000))",
+            "array_append(range(n * 8000000), n)",
         ] {
             let error = answer(&format!("SELECT {call} AS x FROM t")).await.expect_err(call);
             assert!(error.contains("a call may make 256 MB"), "{call}: {error}");
+        }
+    }
+
+    #[test]
+    fn functions_and_operators_are_bound_wherever_they_stand() {
+        use datafusion::logical_expr::col;
+        let concat = Expr::BinaryExpr(BinaryExpr::new(Box::new(col("a")), Operator::StringConcat, Box::new(col("b"))));
+        let name = concat.schema_name().to_string();
+        let bound = bind(functions_nested::make_array::make_array(vec![concat.clone()])).unwrap().data;
+        let is_bound = |expr: &Expr| matches!(expr, Expr::ScalarFunction(call) if is_bounded(&call.func));
+        let Expr::ScalarFunction(call) = &bound else { panic!("{bound}") };
+        assert!(is_bound(&bound) && call.args.iter().all(is_bound), "{bound:?}");
+        assert_eq!(call.args[0].schema_name().to_string(), name);
+        assert!(!bind(bound).unwrap().transformed);
+    }
+
+    #[tokio::test]
+    async fn types_do_not_grow_without_end() {
+        let nested = |next: &str, times: usize| {
+            (0..times).fold("SELECT n AS x FROM t".to_string(), |query, _| format!("SELECT {next} AS x FROM ({query}) AS t"))
+        };
+        for next in ["named_struct('a', x, 'b', x)", "map([1], [named_struct('a', x, 'b', x)])"] {
+            let error = answer(&nested(next, 18)).await.expect_err(next);
+            assert!(error.contains("a type of more than 10000 fields"), "{next}: {error}");
+            answer(&nested(next, 5)).await.unwrap();
         }
     }
 
@@ -217,6 +340,18 @@ mod tests {
             "range(DATE '2024-01-31', DATE '2024-06-01', INTERVAL '1' MONTH)",
             "replace('banana', 'an', repeat('x', n))",
             "replace(arrow_cast('banana', 'LargeUtf8'), '', '-')",
+            "concat('a', n, NULL, 'b')",
+            "concat_ws('-', 'a', n, NULL, 'b')",
+            "regexp_replace('banana', '(a)(n)', '\\2\\1', 'gi')",
+            "regexp_replace(repeat('x', 100000), 'y', repeat('y', 100000), 'g')",
+            "regexp_replace(repeat('x', 100000), '^x', repeat('y', 100000))",
+            "make_array(n, 2)",
+            "array_concat([n], [1, 2])",
+            "array_append([1], n)",
+            "array_prepend(n, [1])",
+            "named_struct('a', n, 'b', 'x')",
+            "struct(n, 2)",
+            "map(['a'], [n])",
         ] {
             let sql = format!("SELECT {call} AS x, arrow_typeof({call}) AS t FROM t");
             let expected = plain.sql(&sql).await.unwrap().collect().await.unwrap();

@@ -17,12 +17,15 @@ use orrery_lakehouse::TableName;
 use super::Verdict;
 use crate::access::tables::FunctionRow;
 use crate::access::{Privilege, Securable};
+use crate::dialect::growth::{Growth, Size};
 use crate::dialect::{Statement, normalize, to_name};
 use crate::session::catalog::Names;
 use crate::{Error, Position, Result};
 
 /// How deep functions may call one another.
 const DEPTH_MAX: usize = 16;
+/// How deep what they stand for may be: its tree is walked by recursion.
+const EXPRESSION_DEPTH_MAX: usize = 1_000;
 const CURRENT_USER: [&str; 2] = ["current_user", "session_user"];
 const IS_MEMBER: [&str; 2] = ["is_member", "is_account_group_member"];
 
@@ -33,7 +36,8 @@ impl Names {
     /// A call with other arguments than the function has, or without the right to it.
     pub(crate) fn expand_functions(&self, state: &SessionState, query: &mut Query) -> Result<()> {
         let place = &state.config_options().catalog;
-        let expand = Expand { names: self, state, catalog: place.default_catalog.clone(), schema: place.default_schema.clone(), depth: 0 };
+        let (catalog, schema) = (place.default_catalog.clone(), place.default_schema.clone());
+        let expand = Expand { names: self, state, catalog, schema, depth: 0, growth: &Growth::default() };
         // Most queries have nothing of the kind; their tree stays as it is.
         if Visit::visit(&*query, &mut Finder { expand: &expand }).is_continue() {
             return Ok(());
@@ -46,8 +50,12 @@ impl Names {
 
     /// Checks that the expression of a function can be expanded: it calls nothing that calls it.
     pub(super) fn check_function_body(&self, state: &SessionState, name: &TableName, body: &Expr) -> Result<()> {
-        let expand = Expand { names: self, state, catalog: name.catalog.clone(), schema: name.schema.clone(), depth: 0 };
+        let (catalog, schema) = (name.catalog.clone(), name.schema.clone());
+        let expand = Expand { names: self, state, catalog, schema, depth: 0, growth: &Growth::default() };
         let mut body = body.clone();
+        if Size::of(&body).depth > EXPRESSION_DEPTH_MAX {
+            return Err(Error::sql(format!("the expression of {name} nests more than {EXPRESSION_DEPTH_MAX} deep")));
+        }
         if let ControlFlow::Break(error) = body.visit(&mut Calls { expand: &expand, name }) {
             return Err(error);
         }
@@ -64,6 +72,7 @@ struct Expand<'a> {
     catalog: String,
     schema: String,
     depth: usize,
+    growth: &'a Growth,
 }
 
 /// What a call stands for.
@@ -142,25 +151,45 @@ impl Expand<'_> {
             return Err(Error::sql(format!("functions call one another too deeply, up to {name}")));
         }
         let (mut body, types, returns) = parsed(row)?;
-        let values = row.parameters.iter().cloned().zip(args.into_iter().zip(types));
-        let values: HashMap<String, Expr> = values.map(|(parameter, (value, data_type))| (parameter, cast(value, data_type))).collect();
+        if !self.growth.allows(Size::of(&body).count) {
+            return Err(too_large(name));
+        }
+        let depth_of_args = args.iter().map(|arg| Size::of(arg).depth).max().unwrap_or(0);
+        let values = row.parameters.iter().cloned().zip(args.into_iter().zip(types)).map(|(parameter, (value, data_type))| {
+            let value = cast(value, data_type);
+            (parameter, (Size::of(&value).count, value))
+        });
+        let values: HashMap<String, (usize, Expr)> = values.collect();
         let inner = Expand {
             names: self.names,
             state: self.state,
             catalog: name.catalog.clone(),
             schema: name.schema.clone(),
             depth: self.depth + 1,
+            growth: self.growth,
         };
         if let ControlFlow::Break(error) = VisitMut::visit(&mut body, &mut Replacer { expand: &inner }) {
             return Err(error);
         }
-        let _: ControlFlow<()> = VisitMut::visit(&mut body, &mut Substitute { values: &values });
+        // Before the arguments are in their place: that tree would be walked, too.
+        if Size::of(&body).depth + depth_of_args > EXPRESSION_DEPTH_MAX {
+            return Err(Error::sql(format!("what {name} stands for here nests too deeply")).hint(STORE_BETWEEN));
+        }
+        if VisitMut::visit(&mut body, &mut Substitute { values: &values, growth: self.growth }).is_break() {
+            return Err(too_large(name));
+        }
         let body = Expr::Nested(Box::new(body));
         Ok(match returns {
             Some(data_type) => cast(body, data_type),
             None => body,
         })
     }
+}
+
+const STORE_BETWEEN: &str = "call it on the columns of a table or view, not on calls of functions";
+
+fn too_large(name: &TableName) -> Error {
+    Error::sql(format!("what {name} and the other functions stand for here is too large")).hint(STORE_BETWEEN)
 }
 
 fn cast(expr: Expr, data_type: DataType) -> Expr {
@@ -256,7 +285,9 @@ impl VisitorMut for Replacer<'_> {
 
 /// Puts arguments in the place of parameters.
 struct Substitute<'a> {
-    values: &'a HashMap<String, Expr>,
+    /// With how many expressions each is.
+    values: &'a HashMap<String, (usize, Expr)>,
+    growth: &'a Growth,
 }
 
 impl VisitorMut for Substitute<'_> {
@@ -264,8 +295,11 @@ impl VisitorMut for Substitute<'_> {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::Identifier(ident) = expr
-            && let Some(value) = self.values.get(&normalize(ident))
+            && let Some((size, value)) = self.values.get(&normalize(ident))
         {
+            if !self.growth.allows(*size) {
+                return ControlFlow::Break(());
+            }
             *expr = value.clone();
         }
         ControlFlow::Continue(())

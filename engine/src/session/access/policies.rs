@@ -13,7 +13,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::datasource::provider_as_source;
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, col, in_subquery, lit, when};
 use datafusion::scalar::ScalarValue;
@@ -26,6 +26,7 @@ use crate::dialect::Statement;
 use crate::planner::barrier;
 use crate::session::SYSTEM;
 use crate::session::catalog::{Names, StoredQuery};
+use crate::session::view_provider;
 use crate::session::write::cast_to;
 use crate::{Blame, Error, Result};
 
@@ -75,7 +76,7 @@ impl Names {
             let problem = format!("the row filter or a column mask of {name} does not work");
             Error::new(Blame::Rights, problem).hint("whoever manages the table has to look at it")
         })?;
-        Ok(Arc::new(ViewTable::new(barrier::over(plan), None)))
+        Ok(view_provider::of_plan(barrier::over(plan)))
     }
 
     /// The table of runs, by which it is told whose the rows of another table of its schema are.
@@ -211,7 +212,7 @@ fn own_rows(
         })
     });
     let plan = plan.project(columns.collect::<Result<Vec<Expr>>>()?)?.build()?;
-    Ok(Arc::new(ViewTable::new(barrier::over(plan), None)))
+    Ok(view_provider::of_plan(barrier::over(plan)))
 }
 
 fn rows_of(rights: &Rights, reader: &Subject, name: &TableName, schema: &SchemaRef, runs: Option<Arc<dyn TableProvider>>) -> Result<Expr> {

@@ -1,10 +1,13 @@
 //! How many bytes a function's result has, told from its arguments. Nulls and arguments of a type that the function refuses count nothing.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::kernels::length::length;
 use arrow::compute::{cast, cast_with_options};
-use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNanoType};
+use arrow::datatypes::{DataType, Field, Int64Type, IntervalMonthDayNanoType};
 use datafusion::common::{Result, ScalarValue};
+use datafusion::functions;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 
 const NANOSECONDS_PER_DAY: i128 = 86_400_000_000_000;
@@ -42,6 +45,69 @@ pub(super) fn replace(args: &ScalarFunctionArgs) -> Result<u64> {
         (Some(text), Some(from)) => with_matches(row, text.matches(from).count() as u64),
         _ => 0,
     }))
+}
+
+/// `regexp_replace(text, pattern, to [, flags])`: matches are counted only where as many as there could be would be too much.
+pub(super) fn regexp_replace(args: &ScalarFunctionArgs) -> Result<u64> {
+    let [texts, pattern, to, flags @ ..] = args.args.as_slice() else { return Ok(0) };
+    let (lengths_of_texts, replacements) = (lengths(texts)?, Texts::new(to)?);
+    let with_matches = |row, matches: u64| {
+        let text: u64 = lengths_of_texts.at(row);
+        let to = replacements.at(row).unwrap_or_default();
+        // What a part of the pattern has matched is no longer than the text.
+        let references = to.matches(['\\', '$']).count() as u64;
+        let length = (to.len() as u64).saturating_add(references.saturating_mul(text));
+        text.saturating_add(matches.saturating_mul(length))
+    };
+    let most = over_rows(args, |row| with_matches(row, lengths_of_texts.at(row) + 1));
+    if most <= super::LARGEST_RESULT_BYTES {
+        return Ok(most);
+    }
+    let flags = match flags {
+        [] => String::new(),
+        [ColumnarValue::Scalar(flags)] => flags.try_as_str().flatten().unwrap_or_default().to_string(),
+        _ => return Ok(most),
+    };
+    if !flags.contains('g') {
+        return Ok(over_rows(args, |row| with_matches(row, 1)));
+    }
+    let counted = ScalarFunctionArgs {
+        args: vec![
+            texts.clone(),
+            pattern.clone(),
+            ColumnarValue::Scalar(ScalarValue::Int64(Some(1))),
+            ColumnarValue::Scalar(ScalarValue::Utf8(Some(flags.replace('g', "")))),
+        ],
+        arg_fields: Vec::new(),
+        number_rows: args.number_rows,
+        return_field: Arc::new(Field::new("matches", DataType::Int64, true)),
+        config_options: Arc::clone(&args.config_options),
+    };
+    let matches = integers(&functions::regex::regexp_count().invoke_with_args(counted)?)?;
+    Ok(over_rows(args, |row| with_matches(row, matches.at(row))))
+}
+
+/// `concat(text, …)`, `a || b`, and `concat_ws(separator, text, …)`, whose separator stands no more often than there are texts.
+pub(super) fn texts(args: &ScalarFunctionArgs) -> Result<u64> {
+    let lengths = args.args.iter().map(lengths).collect::<Result<Vec<_>>>()?;
+    Ok(over_rows(args, |row| lengths.iter().fold(0, |sum: u64, lengths| sum.saturating_add(lengths.at(row)))))
+}
+
+/// See [`texts`].
+pub(super) fn separated_texts(args: &ScalarFunctionArgs) -> Result<u64> {
+    let Some((separator, rest)) = args.args.split_first() else { return Ok(0) };
+    let (separators, rest) = (lengths(separator)?, rest.iter().map(lengths).collect::<Result<Vec<_>>>()?);
+    Ok(over_rows(args, |row| {
+        let between = separators.at(row).saturating_mul(rest.len() as u64);
+        rest.iter().fold(between, |sum: u64, lengths| sum.saturating_add(lengths.at(row)))
+    }))
+}
+
+/// `make_array(x, …)`, `array_concat(array, …)` and the like: all that they are given, once.
+pub(super) fn all_arguments(args: &ScalarFunctionArgs) -> Result<u64> {
+    let per_row = args.args.iter().map(bytes_per_row).collect::<Result<Vec<_>>>()?;
+    let sum = per_row.into_iter().fold(0, u64::saturating_add);
+    Ok(over_rows(args, |_| sum))
 }
 
 /// `array_repeat(element, n)`.

@@ -111,6 +111,23 @@ mod tests {
     use std::collections::HashMap;
 
     #[tokio::test]
+    async fn checkpoints_are_seldom() {
+        let dir = tempfile::tempdir().unwrap();
+        let warehouse = Warehouse::open(&dir.path().display().to_string(), HashMap::new()).await.unwrap();
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        let mut written = Vec::new();
+        for n in 1..=i64::from(CHECKPOINT_INTERVAL) {
+            let rows = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(vec![n]))]).unwrap();
+            append_system_rows(&warehouse, "query", "runs", "Runs", rows, &n.to_string()).await.unwrap();
+            let log = std::fs::read_dir(dir.path().join("system/query/runs/_delta_log")).unwrap();
+            let names = log.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            written = names.filter(|name| name.contains(".checkpoint.")).collect();
+            assert_eq!(written.is_empty(), n < i64::from(CHECKPOINT_INTERVAL), "after {n} appends: {written:?}");
+        }
+        assert_eq!(written, ["00000000000000000100.checkpoint.parquet"]);
+    }
+
+    #[tokio::test]
     async fn appends_once_per_key() {
         let warehouse = Warehouse::open("memory:///system-rows", HashMap::new()).await.unwrap();
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));

@@ -20,6 +20,7 @@ use super::served::{Client, Server, as_text, assert_refused, fetched, rows, stat
 on_both!(
     parameters_are_typed_by_their_places,
     queries_run_again_with_other_values,
+    every_run_reads_what_is_there_then,
     batches_of_values_write_once_each,
     values_are_never_sql,
     wrong_values_are_refused,
@@ -95,6 +96,33 @@ async fn queries_run_again_with_other_values(server: Server) {
     let info = dated.execute().await.map_err(status).unwrap();
     assert_eq!(as_text(&fetched(&mut client, info).await.unwrap()), ["ink"]);
     dated.close().await.unwrap();
+}
+
+/// Plans are kept from one run to the next, as long as nothing that they read has changed.
+async fn every_run_reads_what_is_there_then(server: Server) {
+    let (mut client, mut other) = (server.connect().await, server.connect().await);
+    table(&mut client).await;
+    update(&mut client, "CREATE VIEW cheap AS SELECT name FROM items WHERE price < 5").await.unwrap();
+    let mut counted = prepare(&mut client, "SELECT count(*), max(name) FROM items").await.unwrap();
+    let mut cheap = prepare(&mut client, "SELECT name FROM cheap WHERE name <> ? ORDER BY name").await.unwrap();
+    cheap.set_parameters(batch(vec![("a", text(&["cap"]))])).unwrap();
+    let mut both = async || {
+        let mut found = Vec::new();
+        for statement in [&mut counted, &mut cheap] {
+            let info = statement.execute().await.map_err(status).unwrap();
+            found.push(as_text(&fetched(&mut client, info).await.unwrap()).join(","));
+        }
+        found
+    };
+    for _ in 0..2 {
+        assert_eq!(both().await, ["3|pen", "pen"]);
+    }
+    update(&mut other, "INSERT INTO items VALUES (4, 'quill', 2.00, NULL)").await.unwrap();
+    assert_eq!(both().await, ["4|quill", "pen,quill"]);
+    update(&mut other, "CREATE OR REPLACE VIEW cheap AS SELECT name FROM items WHERE price > 5").await.unwrap();
+    assert_eq!(both().await, ["4|quill", "ink"]);
+    update(&mut other, "CREATE OR REPLACE TABLE items AS SELECT 'zinc' AS name, 9.0 AS price, 7 AS more").await.unwrap();
+    assert_eq!(both().await, ["1|zinc", "zinc"]);
 }
 
 async fn batches_of_values_write_once_each(server: Server) {

@@ -23,7 +23,9 @@ impl Session {
         let mut add = |name: &str, kind, documentation: Option<&Documentation>| {
             functions.push(Function { name: name.to_string(), kind, documentation: documentation.cloned() });
         };
-        state.scalar_functions().iter().for_each(|(name, f)| add(name, "scalar", f.documentation()));
+        // Operators are functions, too, and not called by their names.
+        let called = state.scalar_functions().iter().filter(|(name, _)| name.starts_with(|c: char| c.is_alphabetic() || c == '_'));
+        called.for_each(|(name, f)| add(name, "scalar", f.documentation()));
         state.aggregate_functions().iter().for_each(|(name, f)| add(name, "aggregate", f.documentation()));
         state.window_functions().iter().for_each(|(name, f)| add(name, "window", f.documentation()));
         state.table_functions().keys().for_each(|name| add(name, "table", None));

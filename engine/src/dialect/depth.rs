@@ -29,6 +29,11 @@ struct Level {
     relations_outside: usize,
     /// Whether a comma is a join.
     is_in_from: bool,
+    /// Whether it stands between the rows of `FROM VALUES (…), (…)`.
+    is_in_values: bool,
+    /// Whether these are the parentheses of `OPERATOR(…)`.
+    names_operator: bool,
+    names_operator_next: bool,
 }
 
 impl Level {
@@ -69,8 +74,8 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
         if matches!(token.token, Token::Whitespace(_) | Token::EOF) {
             continue;
         }
-        read(&mut levels, &token.token, is_value_next);
-        is_value_next = expects_value(&token.token, is_value_next);
+        let closed = read(&mut levels, &token.token, is_value_next);
+        is_value_next = expects_value(&token.token, is_value_next) || closed.is_some_and(|level| level.names_operator);
         if let Some((problem, hint)) = levels.last().and_then(|level| too_deep(level, levels.len())) {
             return Err(Error::sql(problem).at(Position::of_span(token.span)).hint(hint));
         }
@@ -89,44 +94,47 @@ fn too_deep(level: &Level, depth: usize) -> Option<(String, &'static str)> {
     (depth > PARENTHESES_MAX).then(|| ("the statement nests too deeply".to_string(), "split it with WITH clauses or views"))
 }
 
-fn read(levels: &mut Vec<Level>, token: &Token, is_value_next: bool) {
+/// Takes a token up, and gives the level that it closes.
+fn read(levels: &mut Vec<Level>, token: &Token, is_value_next: bool) -> Option<Level> {
     let is_bracket = *token == Token::LBracket;
-    let Some(level) = levels.last_mut() else { return };
+    let level = levels.last_mut()?;
     match token {
         Token::LParen | Token::LBracket | Token::LBrace => {
             // `INT[][]` and `x[1][2]`.
             level.operators += usize::from(is_bracket && !is_value_next);
-            let inner = level.within(false);
+            let inner = Level { names_operator: std::mem::take(&mut level.names_operator_next), ..level.within(false) };
             levels.push(inner);
+            None
         }
         Token::RParen | Token::RBracket | Token::RBrace => {
             while levels.last().is_some_and(|level| level.is_case) {
                 close(levels);
             }
-            close(levels);
+            close(levels)
         }
         Token::Word(word) if word.keyword == Keyword::CASE => {
             let inner = level.within(true);
             levels.push(inner);
+            None
         }
         Token::Word(word) if word.keyword == Keyword::END && level.is_case && !is_value_next => close(levels),
-        other => count(level, other, is_value_next),
+        other => {
+            count(level, other, is_value_next);
+            None
+        }
     }
 }
 
-fn close(levels: &mut Vec<Level>) {
-    if levels.len() > 1
-        && let Some(inner) = levels.pop()
-        && let Some(level) = levels.last_mut()
-    {
-        level.hold(&inner);
-    }
+fn close(levels: &mut Vec<Level>) -> Option<Level> {
+    let inner = if levels.len() > 1 { levels.pop()? } else { return None };
+    levels.last_mut()?.hold(&inner);
+    Some(inner)
 }
 
 fn count(level: &mut Level, token: &Token, is_value_next: bool) {
     match token {
         Token::Comma => {
-            level.joins += usize::from(level.is_in_from);
+            level.joins += usize::from(level.is_in_from && !level.is_in_values);
             level.begin_expression();
         }
         Token::Word(word) => count_word(level, word.keyword, is_value_next),
@@ -135,6 +143,8 @@ fn count(level: &mut Level, token: &Token, is_value_next: bool) {
 }
 
 fn count_word(level: &mut Level, word: Keyword, is_value_next: bool) {
+    level.is_in_values = level.is_in_from && word == Keyword::VALUES;
+    level.names_operator_next = word == Keyword::OPERATOR;
     match word {
         Keyword::AND
         | Keyword::OR
@@ -165,9 +175,8 @@ fn count_word(level: &mut Level, word: Keyword, is_value_next: bool) {
             level.begin_select();
         }
         _ if is_value_next => {}
-        Keyword::WHEN | Keyword::THEN | Keyword::ELSE | Keyword::ON | Keyword::BY | Keyword::HAVING | Keyword::QUALIFY => {
-            level.begin_expression();
-        }
+        Keyword::WHEN | Keyword::THEN | Keyword::ELSE if level.is_case => level.begin_expression(),
+        Keyword::ON | Keyword::BY | Keyword::HAVING | Keyword::QUALIFY => level.begin_expression(),
         Keyword::FROM => {
             level.begin_expression();
             level.is_in_from = true;
@@ -204,8 +213,14 @@ fn expects_value(token: &Token, is_value: bool) -> bool {
         Token::Word(word) => matches!(
             word.keyword,
             Keyword::AND
+                | Keyword::AS
+                | Keyword::ESCAPE
+                | Keyword::FROM
                 | Keyword::OR
+                | Keyword::TO
+                | Keyword::WITHIN
                 | Keyword::XOR
+                | Keyword::ZONE
                 | Keyword::NOT
                 | Keyword::IN
                 | Keyword::BETWEEN
@@ -250,6 +265,9 @@ mod tests {
         assert_eq!(problem(&format!("SELECT 1{}", " + then".repeat(3_000))), operators);
         assert_eq!(problem(&format!("SELECT a{}", " IS DISTINCT FROM a".repeat(3_000))), operators);
         assert_eq!(problem(&format!("SELECT a{}", " AT TIME ZONE 'UTC'".repeat(3_000))), operators);
+        assert_eq!(problem(&format!("SELECT a{}", " AT TIME ZONE limit".repeat(3_000))), operators);
+        assert_eq!(problem(&format!("SELECT a{}", " OPERATOR(x) where".repeat(3_000))), operators);
+        assert_eq!(problem(&format!("SELECT a{}", " + f(x) WITHIN GROUP (ORDER BY a)".repeat(3_000))), operators);
         assert_eq!(problem(&format!("SELECT CAST(a AS INT{})", "[]".repeat(3_000))), operators);
         assert_eq!(problem(&format!("SELECT a{}", " + case".repeat(3_000))), Some("the statement nests too deeply".to_string()));
         assert_eq!(problem(&nested(2_000, "f(", ")")), Some("the statement nests too deeply".to_string()));
@@ -270,6 +288,9 @@ mod tests {
     fn relations_of_queries_in_each_other_are_counted_together() {
         let relations = Some("a query joins or unites more than 1000 relations".to_string());
         assert_eq!(problem(&format!("SELECT 1 FROM t{}", ", t".repeat(2_000))), relations);
+        assert_eq!(problem(&format!("SELECT * FROM t AS limit{}", ", t".repeat(2_000))), relations);
+        assert_eq!(problem(&format!("SELECT * FROM VALUES (1) AS v{}", ", t".repeat(2_000))), relations);
+        assert_eq!(problem(&format!("SELECT * FROM VALUES (1, 2){} AS v", ", (1, 2)".repeat(3_000))), None);
         let inner = format!("SELECT 1 FROM t{}", " JOIN t USING (a)".repeat(100));
         let in_each_other =
             (0..15).fold(inner.clone(), |query, _| format!("SELECT 1 FROM ({query}) AS q{}", " JOIN t USING (a)".repeat(100)));

@@ -6,18 +6,18 @@
 //! ```
 //!
 //! DataFusion pushes the filter down by putting the expression in the place of its column, from projection to projection. Forty of them are more than any
-//! memory holds. So where a column has come to stand for too many, a barrier is set that filters do not pass.
+//! memory holds. So below a projection whose columns would come to stand for too much, a barrier is set, and what is above it is written out once at most.
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion, TreeNodeVisitor};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{Column, DFSchema, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::barrier;
 
-/// Columns that may stand in an expression that is written out.
-const REFERENCES_MAX: u64 = 10_000;
+/// Expressions that a column may stand for.
+const EXPRESSIONS_MAX: u64 = 100_000;
 
 /// See the module documentation.
 #[derive(Debug, Default)]
@@ -33,11 +33,11 @@ impl AnalyzerRule for FenceGrowingColumns {
     }
 }
 
-/// Whether some column may stand for too many, told by the largest expression of each projection.
+/// Whether some column may stand for too much, told by the largest expression of each projection.
 fn may_grow(plan: &LogicalPlan) -> Result<bool> {
     let mut bounds = Bounds { of_inputs: Vec::new(), largest: 0 };
     plan.visit(&mut bounds)?;
-    Ok(bounds.largest > REFERENCES_MAX)
+    Ok(bounds.largest > EXPRESSIONS_MAX)
 }
 
 struct Bounds {
@@ -52,8 +52,8 @@ impl TreeNodeVisitor<'_> for Bounds {
         let inputs = self.of_inputs.split_off(self.of_inputs.len().saturating_sub(plan.inputs().len()));
         let mut bound = inputs.into_iter().max().unwrap_or(1);
         if let LogicalPlan::Projection(projection) = plan {
-            let most = projection.expr.iter().map(|expr| references(expr, |_| 1)).max().unwrap_or(1);
-            bound = bound.saturating_mul(most.max(1));
+            let most = projection.expr.iter().map(|expr| size(expr, |_| 1)).max().unwrap_or(1);
+            bound = bound.saturating_mul(most);
         }
         self.of_inputs.push(bound);
         self.largest = self.largest.max(bound);
@@ -67,53 +67,63 @@ impl TreeNodeVisitor<'_> for Bounds {
     }
 }
 
-/// The plan with a barrier over every projection with a column that stands for too many.
+/// The plan with a barrier below every projection with a column that stands for too much.
 fn fenced(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut of_inputs: Vec<Vec<u64>> = Vec::new();
     let fenced = plan.transform_up(|plan| {
-        let inputs = of_inputs.split_off(of_inputs.len().saturating_sub(plan.inputs().len()));
-        let plan = plan.map_subqueries(|subquery| fenced(subquery).map(Transformed::yes))?.data;
-        let columns = columns(&plan, &inputs);
-        let grows = matches!(plan, LogicalPlan::Projection(_)) && columns.iter().any(|count| *count > REFERENCES_MAX);
-        of_inputs.push(if grows { vec![1; columns.len()] } else { columns });
-        Ok(Transformed::yes(if grows { barrier::over(plan) } else { plan }))
+        let mut inputs = of_inputs.split_off(of_inputs.len().saturating_sub(plan.inputs().len()));
+        let plan = plan.map_subqueries(|subquery| fenced(subquery).map(Transformed::yes))?;
+        let sizes = columns(&plan.data, &inputs);
+        if !sizes.iter().any(|size| *size > EXPRESSIONS_MAX) || !can_be_fenced(&plan.data) {
+            of_inputs.push(sizes);
+            return Ok(plan);
+        }
+        inputs.iter_mut().for_each(|sizes| sizes.fill(1));
+        of_inputs.push(columns(&plan.data, &inputs));
+        plan.data.map_children(|input| Ok(Transformed::yes(barrier::over(input))))
     })?;
     Ok(fenced.data)
 }
 
-/// How many columns each column of a plan stands for.
+/// Queries that speak of rows outside of them are not turned into joins through a barrier.
+fn can_be_fenced(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Projection(projection) if projection.input.all_out_ref_exprs().is_empty())
+}
+
+/// How many expressions each column of a plan stands for.
 fn columns(plan: &LogicalPlan, of_inputs: &[Vec<u64>]) -> Vec<u64> {
     let inputs: Vec<(&DFSchema, &Vec<u64>)> = plan.inputs().into_iter().map(|input| input.schema().as_ref()).zip(of_inputs).collect();
     let written_out = |expr: &Expr| {
-        references(expr, |column| {
-            let found = inputs.iter().find_map(|(schema, counts)| counts.get(schema.maybe_index_of_column(column)?).copied());
+        size(expr, |column| {
+            let found = inputs.iter().find_map(|(schema, sizes)| sizes.get(schema.maybe_index_of_column(column)?).copied());
             found.unwrap_or(1)
         })
     };
     let width = plan.schema().fields().len();
     match (plan, of_inputs) {
-        // A literal grows as well.
-        (LogicalPlan::Projection(projection), _) => projection.expr.iter().map(|expr| written_out(expr).max(1)).collect(),
+        (LogicalPlan::Projection(projection), _) => projection.expr.iter().map(written_out).collect(),
         // Filters on the keys go below; those on what is aggregated do not.
         (LogicalPlan::Aggregate(aggregate), _) => {
             aggregate.group_expr.iter().map(written_out).chain(std::iter::repeat(1)).take(width).collect()
         }
         (_, [only]) if only.len() == width => only.clone(),
         (LogicalPlan::Union(_), _) => {
-            (0..width).map(|i| of_inputs.iter().filter_map(|counts| counts.get(i).copied()).max().unwrap_or(1)).collect()
+            (0..width).map(|i| of_inputs.iter().filter_map(|sizes| sizes.get(i).copied()).max().unwrap_or(1)).collect()
         }
         _ => plan.schema().columns().into_iter().map(|column| written_out(&Expr::Column(column))).collect(),
     }
 }
 
-/// The columns that an expression names, each as often as it does and for as many as it stands for.
-fn references(expr: &Expr, stands_for: impl Fn(&datafusion::common::Column) -> u64) -> u64 {
+/// How many expressions an expression is, where each column is as many as it stands for.
+fn size(expr: &Expr, stands_for: impl Fn(&Column) -> u64) -> u64 {
     let mut count: u64 = 0;
     // Only an error of the closure could be one.
     let _ = expr.apply(|expr| {
-        if let Expr::Column(column) = expr {
-            count = count.saturating_add(stands_for(column));
-        }
+        count = count.saturating_add(match expr {
+            Expr::Column(column) => stands_for(column),
+            Expr::Alias(_) => 0,
+            _ => 1,
+        });
         Ok(TreeNodeRecursion::Continue)
     });
     count
@@ -157,6 +167,14 @@ mod tests {
             let plan = plan_of(&format!("SELECT x FROM ({}) WHERE x > 8", doubled(3))).await.unwrap();
             assert!(!plan.contains("Barrier"), "{plan}");
             let plan = plan_of(&format!("SELECT x FROM ({}) WHERE x > 8", doubled(20))).await.unwrap();
+            assert!(plan.contains("Barrier"), "{plan}");
+            // What a column stands for may be large by itself, and many times, in few queries.
+            let wide = format!("CASE x {} END AS x", (0..3_000).map(|i| format!("WHEN {i} THEN {i}")).collect::<Vec<_>>().join(" "));
+            let sql = format!(
+                "SELECT x FROM (SELECT x + x + x + x AS x FROM (SELECT x + x + x + x AS x FROM (SELECT x + x AS x FROM (SELECT {wide} FROM ({}))))) WHERE x > 8",
+                doubled(1)
+            );
+            let plan = plan_of(&sql).await.unwrap();
             assert!(plan.contains("Barrier"), "{plan}");
         });
     }

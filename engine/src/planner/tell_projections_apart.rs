@@ -49,8 +49,8 @@ impl OptimizerRule for TellProjectionsApart {
 fn told_apart(upper: &Projection, computed: &mut HashSet<String>, config: &dyn OptimizerConfig) -> Result<Option<Projection>> {
     let LogicalPlan::Projection(lower) = upper.input.as_ref() else { return Ok(None) };
     computed.extend(upper.expr.iter().filter(|expr| is_computed(expr)).map(|expr| expr.qualified_name().1));
-    // A subquery speaks of columns in places that are not looked at here.
-    let renamed = if upper.expr.iter().any(has_subquery) { None } else { renamed(upper, lower, computed, config)? };
+    // A correlated subquery names columns in places that are not looked at here.
+    let renamed = if upper.expr.iter().any(has_correlated_subquery) { None } else { renamed(upper, lower, computed, config)? };
     let (exprs, lower) = match &renamed {
         Some((exprs, lower)) => (exprs.clone(), lower),
         None => (upper.expr.clone(), lower),
@@ -116,10 +116,18 @@ fn is_computed(expr: &Expr) -> bool {
     !matches!(expr, Expr::Column(_))
 }
 
-fn has_subquery(expr: &Expr) -> bool {
-    let is_subquery =
-        |expr: &Expr| matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_));
-    expr.exists(|expr| Ok(is_subquery(expr))).unwrap_or(true)
+fn has_correlated_subquery(expr: &Expr) -> bool {
+    let is_correlated = |expr: &Expr| {
+        let subquery = match expr {
+            Expr::ScalarSubquery(subquery) => subquery,
+            Expr::Exists(exists) => &exists.subquery,
+            Expr::InSubquery(call) => &call.subquery,
+            Expr::SetComparison(comparison) => &comparison.subquery,
+            _ => return false,
+        };
+        !subquery.outer_ref_columns.is_empty()
+    };
+    expr.exists(|expr| Ok(is_correlated(expr))).unwrap_or(true)
 }
 
 #[cfg(test)]
@@ -133,7 +141,7 @@ mod tests {
     /// What a layer selects of `x` and `y`, and what that is.
     type Layer = (&'static str, fn(i64, i64) -> (i64, i64));
 
-    const LAYERS: [Layer; 8] = [
+    const LAYERS: [Layer; 9] = [
         ("x + 1 AS x, y", |x, y| (x + 1, y)),
         ("x + x AS x, y", |x, y| (x + x, y)),
         ("y AS x, x AS y", |x, y| (y, x)),
@@ -142,6 +150,7 @@ mod tests {
         ("y + 1 AS x, y", |_, y| (y + 1, y)),
         ("x + y AS x, x - y AS y", |x, y| (x + y, x - y)),
         ("3 AS x, x AS y", |x, _| (3, x)),
+        ("x + (SELECT max(value) FROM generate_series(1, 2)) AS x, y", |x, y| (x + 2, y)),
     ];
 
     async fn found(context: &SessionContext, layers: &[usize], condition: &str) -> Vec<String> {

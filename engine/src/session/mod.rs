@@ -258,10 +258,7 @@ impl Session {
             words.insert(schema);
         }
         words.extend(self.names.temporary_names());
-        let state = self.context.state();
-        words.extend(state.scalar_functions().keys().cloned());
-        words.extend(state.aggregate_functions().keys().cloned());
-        words.extend(state.window_functions().keys().cloned());
+        words.extend(self.functions().into_iter().map(|function| function.name));
         words.into_iter().collect()
     }
 }

@@ -12,15 +12,16 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
-use datafusion::common::{Result, exec_err, plan_err};
+use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr::{BinaryExpr, ScalarFunction};
 use datafusion::logical_expr::interval_arithmetic::Interval;
+use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, ExpressionPlacement, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature,
+    Signature, StructFieldMapping,
 };
 use datafusion::{functions, functions_nested};
 
@@ -217,6 +218,22 @@ impl ScalarUDFImpl for Bounded {
         self.function.propagate_constraints(interval, inputs)
     }
 
+    fn struct_field_mapping(&self, literal_args: &[Option<ScalarValue>]) -> Option<StructFieldMapping> {
+        self.function.struct_field_mapping(literal_args)
+    }
+
+    fn strictly_order_preserving(&self, inputs: &[ExprProperties]) -> Result<bool> {
+        self.function.strictly_order_preserving(inputs)
+    }
+
+    fn preimage(&self, args: &[Expr], lit_expr: &Expr, info: &SimplifyContext) -> Result<PreimageResult> {
+        self.function.preimage(args, lit_expr, info)
+    }
+
+    fn conditional_arguments<'a>(&self, args: &'a [Expr]) -> Option<(Vec<&'a Expr>, Vec<&'a Expr>)> {
+        self.function.conditional_arguments(args)
+    }
+
     fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
         self.function.output_ordering(inputs)
     }
@@ -285,9 +302,25 @@ mod tests {
             "make_array(repeat('x', n * 60000000), repeat('y', n * 60000000))",
             "named_struct('a', repeat('x', n * 60000000), 'b', repeat('y', n * 60000000))",
             "array_concat(range(n * 5000000), range(n * 5000000))",
+            "concat(arrow_cast(repeat('x', n * 60000000), 'LargeBinary'), arrow_cast(repeat('y', n * 60000000), 'LargeBinary'))",
         ] {
             let error = answer(&format!("SELECT {call} AS x FROM t")).await.expect_err(call);
             assert!(error.contains("a call may make 256 MB"), "{call}: {error}");
+        }
+    }
+
+    #[test]
+    fn of_lists_that_were_cut_only_the_part_is_counted() {
+        use arrow::array::{ListArray, StringArray, StructArray};
+        use arrow::datatypes::Int64Type;
+        let long: Vec<Option<i64>> = (0..1_000_000).map(Some).collect();
+        let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some(long), Some(vec![Some(1), Some(2)])]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1_000_000), "yz".to_string()]));
+        let rows = StructArray::try_from(vec![("l", Arc::clone(&lists)), ("t", texts)]).unwrap();
+        let rows: ArrayRef = Arc::new(rows);
+        for values in [lists, rows] {
+            assert!(sizes::bytes_of_slice(&values).unwrap() > 8_000_000);
+            assert!(sizes::bytes_of_slice(&values.slice(1, 1)).unwrap() < 200);
         }
     }
 
@@ -343,6 +376,8 @@ mod tests {
             "concat_ws('-', 'a', n, NULL, 'b')",
             "regexp_replace('banana', '(a)(n)', '\\2\\1', 'gi')",
             "regexp_replace(repeat('x', 100000), 'y', repeat('y', 100000), 'g')",
+            "regexp_replace(arrow_cast(repeat('x', 100000), 'Utf8View'), 'y', repeat('y', 100000), 'g')",
+            "length(regexp_replace(arrow_cast(repeat('word ', 100000), 'Utf8View'), '(\\\\w+)', '<\\\\1>', 'g'))",
             "regexp_replace(repeat('x', 100000), '^x', repeat('y', 100000))",
             "make_array(n, 2)",
             "array_concat([n], [1, 2])",

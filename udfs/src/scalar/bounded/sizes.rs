@@ -54,10 +54,9 @@ pub(super) fn regexp_replace(args: &ScalarFunctionArgs) -> Result<u64> {
     let with_matches = |row, matches: u64| {
         let text: u64 = lengths_of_texts.at(row);
         let to = replacements.at(row).unwrap_or_default();
-        // What a part of the pattern has matched is no longer than the text.
+        // What a part of the pattern matches is, over all matches, no longer than the text.
         let references = to.matches(['\\', '$']).count() as u64;
-        let length = (to.len() as u64).saturating_add(references.saturating_mul(text));
-        text.saturating_add(matches.saturating_mul(length))
+        text.saturating_mul(references + 1).saturating_add(matches.saturating_mul(to.len() as u64))
     };
     let most = over_rows(args, |row| with_matches(row, lengths_of_texts.at(row) + 1));
     if most <= super::LARGEST_RESULT_BYTES {
@@ -76,7 +75,7 @@ pub(super) fn regexp_replace(args: &ScalarFunctionArgs) -> Result<u64> {
             texts.clone(),
             pattern.clone(),
             ColumnarValue::Scalar(ScalarValue::Int64(Some(1))),
-            ColumnarValue::Scalar(ScalarValue::Utf8(Some(flags.replace('g', "")))),
+            ColumnarValue::Scalar(ScalarValue::Utf8(Some(flags.replace('g', ""))).cast_to(&texts.data_type())?),
         ],
         arg_fields: Vec::new(),
         number_rows: args.number_rows,
@@ -184,18 +183,47 @@ fn integers(argument: &ColumnarValue) -> Result<Counts> {
     Ok(Counts { values: cast_with_options(&values, &DataType::Int64, &Default::default())?, literal })
 }
 
-/// Bytes of texts.
+/// Bytes of texts and binary values.
 fn lengths(argument: &ColumnarValue) -> Result<Counts> {
     let (values, literal) = column(argument)?;
-    let values = if values.data_type().is_string() { length(&values)? } else { ScalarValue::Int64(None).to_array_of_size(values.len())? };
+    let has_bytes = values.data_type().is_string() || values.data_type().is_binary();
+    let values = if has_bytes { length(&values)? } else { ScalarValue::Int64(None).to_array_of_size(values.len())? };
     Ok(Counts { values: cast(&values, &DataType::Int64)?, literal })
 }
 
 /// Bytes that a row takes on average, at least one.
 fn bytes_per_row(argument: &ColumnarValue) -> Result<u64> {
     let (values, _) = column(argument)?;
-    let bytes = values.to_data().get_slice_memory_size()?;
-    Ok(bytes.div_ceil(values.len().max(1)).max(1) as u64)
+    Ok(bytes_of_slice(&values)?.div_ceil(values.len().max(1)).max(1) as u64)
+}
+
+/// Bytes of the rows that an array has, of which Arrow's own measure counts all that lists were cut from.
+pub(super) fn bytes_of_slice(values: &ArrayRef) -> Result<usize> {
+    let within = |inner: ArrayRef, offsets: &[usize]| -> Result<usize> {
+        let (first, last) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
+        Ok(bytes_of_slice(&inner.slice(first, last - first))? + size_of_val(offsets))
+    };
+    match values.data_type() {
+        DataType::List(_) => {
+            let list = values.as_list::<i32>();
+            within(Arc::clone(list.values()), &list.offsets().iter().map(|offset| *offset as usize).collect::<Vec<_>>())
+        }
+        DataType::LargeList(_) => {
+            let list = values.as_list::<i64>();
+            within(Arc::clone(list.values()), &list.offsets().iter().map(|offset| *offset as usize).collect::<Vec<_>>())
+        }
+        DataType::Map(..) => {
+            let map = values.as_map();
+            within(Arc::new(map.entries().clone()), &map.offsets().iter().map(|offset| *offset as usize).collect::<Vec<_>>())
+        }
+        DataType::FixedSizeList(..) => bytes_of_slice(values.as_fixed_size_list().values()),
+        DataType::Struct(_) => values.as_struct().columns().iter().try_fold(0, |sum, column| Ok(sum + bytes_of_slice(column)?)),
+        DataType::Utf8View => Ok(values.as_string_view().views().iter().map(|view| size_of::<u128>() + (*view as u32 as usize)).sum()),
+        DataType::BinaryView => Ok(values.as_binary_view().views().iter().map(|view| size_of::<u128>() + (*view as u32 as usize)).sum()),
+        // The values may be those of all batches.
+        DataType::Dictionary(..) => Ok(values.as_any_dictionary().keys().to_data().get_slice_memory_size()?),
+        _ => Ok(values.to_data().get_slice_memory_size()?),
+    }
 }
 
 /// Texts of each row.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
-use datafusion::common::{Result, exec_err, internal_err};
+use datafusion::common::{Result, exec_err, internal_err, plan_err};
 use datafusion::logical_expr::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use datafusion::physical_expr::PhysicalExpr as _;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column};
 
-/// The name of the function, which no one can call by it.
+/// The name of the function.
 pub const NAME: &str = "||";
 
 /// See the module documentation.
@@ -21,7 +21,7 @@ pub(super) struct StringConcat {
 
 impl Default for StringConcat {
     fn default() -> Self {
-        Self { signature: Signature::any(2, Volatility::Immutable) }
+        Self { signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 
@@ -64,6 +64,12 @@ impl ScalarUDFImpl for StringConcat {
             ColumnarValue::Array(values) => Ok(ColumnarValue::Array(values)),
             ColumnarValue::Scalar(value) => exec_err!("|| made {value} of columns"),
         }
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let [left, right] = arg_types else { return plan_err!("|| has two sides") };
+        let (left, right) = BinaryTypeCoercer::new(left, &Operator::StringConcat, right).get_input_types()?;
+        Ok(vec![left, right])
     }
 
     fn is_strict(&self) -> bool {

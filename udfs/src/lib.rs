@@ -7,6 +7,7 @@
 
 pub mod aggregate;
 pub mod kernels;
+pub mod memory;
 pub mod scalar;
 pub mod stop;
 mod time_arguments;
@@ -14,6 +15,7 @@ pub mod window;
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
@@ -37,14 +39,29 @@ pub fn bind_bounded_functions(expr: Expr) -> Result<Transformed<Expr>> {
     scalar::bounded::bind(expr)
 }
 
+/// Whether a function is one of those.
+pub fn is_bounded(function: &ScalarUDF) -> bool {
+    scalar::bounded::is_bounded(function)
+}
+
 /// The function of a name, if it is one of those.
 pub fn bounded_function(name: &str) -> Option<Arc<ScalarUDF>> {
     scalar::bounded::named(name)
 }
 
-/// Whether a type has more fields than so many, those of its fields included; it is not looked at further than to tell.
-pub fn has_more_fields(data_type: &DataType, fields: usize) -> bool {
-    scalar::bounded::fields_left(data_type, fields).is_none()
+pub use scalar::bounded::MOST_FIELDS;
+
+/// Whether a type has more fields than [`MOST_FIELDS`], those of its fields included; it is not looked at further than to tell.
+pub fn has_too_many_fields(data_type: &DataType) -> bool {
+    scalar::bounded::fields_left(data_type, MOST_FIELDS).is_none()
+}
+
+/// Bytes of the values that an array has, of lists and texts that were cut from larger ones only the part that is there.
+///
+/// # Errors
+/// Arrow cannot tell the layout of a type.
+pub fn bytes_of_slice(values: &ArrayRef) -> Result<usize> {
+    scalar::bounded::bytes_of_slice(values)
 }
 
 /// Every aggregate function of this crate. `count`, `first_value`, `last_value` and `any_value` carry the names of

@@ -17,7 +17,10 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConve
 use orrery_lakehouse::write_codec;
 
 use super::deduplicate::{self, key_hashes, repeated_rows, split_repeated};
-use super::{barrier, claimed_size, compressed_files, hot_keys, number_rows, one_task, salt, sessionize, stoppable, train_model};
+use super::{
+    barrier, claimed_size, compressed_files, hot_keys, number_rows, one_task, room_for_rows, salt, sessionize, short_batches, stoppable,
+    train_model, window_partitions,
+};
 use crate::models::scoring;
 
 /// Begins every payload of ours; no protobuf message starts with these bytes.
@@ -59,6 +62,7 @@ const OPERATORS: &[(&str, Encode, Decode)] = &[
         |plan, _| Ok(hot_keys::codec::encode(plan, "ReplicateHotKeysExec")),
         |p| hot_keys::codec::decode_replicate(p.bytes, p.inputs),
     ),
+    ("RoomForRowsExec", |plan, _| Ok(room_for_rows::codec::encode(plan)), |p| room_for_rows::codec::decode(p.inputs)),
     ("SaltExec", |plan, _| Ok(salt::codec::encode(plan)), |p| salt::codec::decode(p.bytes, p.inputs)),
     (
         "SaltHotKeysExec",
@@ -70,10 +74,12 @@ const OPERATORS: &[(&str, Encode, Decode)] = &[
         |plan, codec| sessionize::codec::encode(plan, codec),
         |p| sessionize::codec::decode(p.bytes, p.inputs, p.context, p.codec),
     ),
+    ("ShortBatchesExec", |plan, _| Ok(short_batches::codec::encode(plan)), |p| short_batches::codec::decode(p.inputs)),
     ("SplitRepeatedExec", |plan, _| Ok(split_repeated::codec::encode(plan)), |p| split_repeated::codec::decode(p.bytes, p.inputs)),
     ("StoppableExec", |plan, _| Ok(stoppable::codec::encode(plan)), |p| stoppable::codec::decode(p.inputs)),
     ("TrainModelExec", |plan, _| train_model::codec::encode(plan), |p| train_model::codec::decode(p.bytes, p.inputs)),
     ("TrainingPassExec", |plan, _| train_model::pass::codec::encode(plan), |p| train_model::pass::codec::decode(p.bytes, p.inputs)),
+    ("WindowPartitionsExec", |plan, _| Ok(window_partitions::codec::encode(plan)), |p| window_partitions::codec::decode(p.inputs)),
 ];
 
 /// Names of the operators that can be shipped.
@@ -201,11 +207,14 @@ mod tests {
     use crate::operators::hot_keys::{HotKey, HotKeysExec};
     use crate::operators::number_rows::NumberRowsExec;
     use crate::operators::one_task::OneTaskExec;
+    use crate::operators::room_for_rows::RoomForRowsExec;
     use crate::operators::salt::SaltExec;
     use crate::operators::sessionize::SessionizeExec;
+    use crate::operators::short_batches::ShortBatchesExec;
     use crate::operators::stoppable::StoppableExec;
     use crate::operators::train_model::TrainModelExec;
     use crate::operators::train_model::pass::{LaidOut, Request, TrainingPassExec};
+    use crate::operators::window_partitions::WindowPartitionsExec;
     use datafusion::arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch};
     use datafusion::arrow::datatypes::Int64Type;
     use datafusion::physical_expr::expressions::Column;
@@ -247,7 +256,10 @@ mod tests {
             Arc::clone(&hashes),
             Arc::new(KeyHashesExec::find(hashes)),
             Arc::new(BarrierExec::new(Arc::clone(&input))),
+            Arc::new(RoomForRowsExec::new(Arc::clone(&input))),
+            Arc::new(ShortBatchesExec::new(Arc::clone(&input))),
             Arc::new(StoppableExec::new(Arc::clone(&input))),
+            Arc::new(WindowPartitionsExec::new(Arc::clone(&input))),
             Arc::new(ClaimedSizeExec::new(Arc::clone(&input), 77)),
             Arc::new(NumberRowsExec::new(Arc::clone(&input))),
             Arc::new(SaltExec::new(Arc::clone(&input), vec![0], 77)),

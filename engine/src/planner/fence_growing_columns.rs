@@ -162,6 +162,28 @@ mod tests {
     }
 
     #[test]
+    fn barriers_stand_below_the_projection_that_grows() {
+        on_a_deep_stack(|| async {
+            let plan = plan_of(&format!("SELECT x FROM ({}) WHERE x > 8", doubled(20))).await.unwrap();
+            let lines: Vec<&str> = plan.lines().map(str::trim).collect();
+            let barrier = lines.iter().position(|line| *line == "BarrierExec").unwrap();
+            assert!(lines[..barrier].iter().any(|line| line.starts_with("FilterExec")), "{plan}");
+            assert!(lines[barrier - 1].starts_with("ProjectionExec: expr=[x@0 + x@0 as "), "{plan}");
+        });
+    }
+
+    #[test]
+    fn subqueries_that_speak_of_other_rows_are_answered_as_before() {
+        on_a_deep_stack(|| async {
+            let own = "SELECT value AS x, value AS k, 1 AS one FROM generate_series(1, 5) WHERE value = o.value + 2".to_string();
+            let own = (0..20).fold(own, |inner, _| format!("SELECT x + x AS x, one + one AS one, k FROM ({inner})"));
+            let sql = format!("SELECT o.value FROM generate_series(1, 5) AS o WHERE EXISTS (SELECT x FROM ({own}))");
+            assert_eq!(rows_of(&ours().await.unwrap(), &sql).await.unwrap(), ["1", "2", "3"]);
+            assert!(!plan_of(&sql).await.unwrap().contains("Barrier"));
+        });
+    }
+
+    #[test]
     fn other_columns_go_on_as_before() {
         on_a_deep_stack(|| async {
             let plan = plan_of(&format!("SELECT x FROM ({}) WHERE x > 8", doubled(3))).await.unwrap();

@@ -11,9 +11,11 @@ pub mod count_distinct_roughly;
 pub mod count_nulls_of_not_in;
 pub mod cut_scans;
 pub mod deduplicate_by_row_number;
+pub mod divide_windows;
 pub mod expand_time_windows;
 pub mod fence_growing_columns;
 pub mod guard_not_in;
+pub mod guard_repeated_rows;
 pub mod hints;
 pub mod join_across_tasks;
 pub mod keep_constant_rows_in_memory;
@@ -35,6 +37,7 @@ pub mod read_utc_without_zone;
 pub mod salt_skewed_joins;
 mod same_rows_again;
 pub mod sessionize_unsorted;
+pub mod shorten_batches;
 pub mod sort_by_window_keys;
 pub mod spread_distinct_counts;
 pub mod spread_partitions;
@@ -178,6 +181,9 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
     // Last, when it is settled which task reads what.
     rules.push(Arc::new(cut_scans::CutScans::default()));
     rules.push(Arc::new(yield_within_joins::YieldWithinJoins::default()));
+    rules.push(Arc::new(guard_repeated_rows::GuardRepeatedRows::default()));
+    rules.push(Arc::new(divide_windows::DivideWindows::default()));
+    rules.push(Arc::new(shorten_batches::ShortenBatches::default()));
     rules.push(Arc::new(stop_within_aggregates::StopWithinAggregates::default()));
     rules
 }

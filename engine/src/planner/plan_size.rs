@@ -9,13 +9,12 @@ use datafusion::arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{TreeNodeRecursion, TreeNodeVisitor};
 use datafusion::common::{DFSchemaRef, Result};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
+use orrery_udfs::MOST_FIELDS;
 
 /// Relational steps of a plan, with the queries that its `WITH` clauses and views stand for wherever they are named.
 pub(crate) const STEPS_MAX: usize = 100_000;
 /// Steps that stand on each other: plans are walked by recursion.
 const DEPTH_MAX: usize = 4_000;
-/// Fields of a column's type: `SELECT struct(x, x) AS x FROM (SELECT struct(x, x) AS x FROM …)` has twice as many with each query.
-const FIELDS_MAX: usize = 10_000;
 
 /// What is wrong with the size of a plan, if anything is.
 pub(crate) fn problem(plan: &LogicalPlan) -> Option<String> {
@@ -26,7 +25,7 @@ pub(crate) fn problem(plan: &LogicalPlan) -> Option<String> {
         return Some(format!("with its WITH clauses and views written out, the query has more than {STEPS_MAX} steps"));
     }
     if let Some(column) = count.too_wide {
-        return Some(format!("the type of the column '{column}' has more than {FIELDS_MAX} fields"));
+        return Some(format!("the type of the column '{column}' has more than {MOST_FIELDS} fields"));
     }
     (count.deepest > DEPTH_MAX).then(|| format!("more than {DEPTH_MAX} steps of the query stand on each other"))
 }
@@ -100,7 +99,7 @@ impl TreeNodeVisitor<'_> for Count {
         }
         self.depth += 1;
         self.deepest = self.deepest.max(self.depth);
-        let too_wide = |field: &&FieldRef| orrery_udfs::has_more_fields(field.data_type(), FIELDS_MAX);
+        let too_wide = |field: &&FieldRef| orrery_udfs::has_too_many_fields(field.data_type());
         self.too_wide = plan.schema().fields().iter().find(too_wide).map(|field| field.name().clone());
         let is_enough = self.steps > STEPS_MAX || self.deepest > DEPTH_MAX || self.too_wide.is_some();
         Ok(if is_enough { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })

@@ -19,6 +19,9 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 
+use crate::operators::short_batches::ShortBatchesExec;
+use crate::operators::window_partitions::WindowPartitionsExec;
+
 type Keys = [Arc<dyn PhysicalExpr>];
 /// An input, and keys as expressions over it.
 type Below<'a> = (&'a Arc<dyn ExecutionPlan>, Vec<Arc<dyn PhysicalExpr>>);
@@ -61,6 +64,9 @@ fn is_sorted_by(plan: &Arc<dyn ExecutionPlan>, keys: &Keys) -> bool {
 /// The input of an operator that passes the order of its rows on, and what the keys are there.
 fn below<'a>(plan: &'a Arc<dyn ExecutionPlan>, keys: &Keys) -> Option<Below<'a>> {
     let [input] = plan.children()[..] else { return None };
+    if plan.is::<ShortBatchesExec>() || plan.is::<WindowPartitionsExec>() {
+        return Some((input, keys.to_vec()));
+    }
     if plan.is::<WindowAggExec>() || plan.is::<BoundedWindowAggExec>() {
         let columns = input.schema().fields().len();
         let is_in_input = |key: &Arc<dyn PhysicalExpr>| collect_columns(key).iter().all(|column| column.index() < columns);

@@ -12,6 +12,7 @@ use futures::TryStreamExt as _;
 use tokio::task::JoinSet;
 
 use super::Tracker;
+use crate::planner::shorten_batches::batch_rows;
 use crate::{Blame, Error, Result, TaskPool};
 
 /// Runs physical plans.
@@ -89,21 +90,26 @@ pub struct InProcess;
 
 /// What a plan runs in here, without the functions that are known by name: the plan holds those that it calls, and copying all others takes longer than
 /// many a query.
-fn task_context(session: &SessionContext) -> Arc<TaskContext> {
+fn task_context(session: &SessionContext, plan: &Arc<dyn ExecutionPlan>) -> Arc<TaskContext> {
     let (scalar, higher_order, aggregate, window) = Default::default();
-    let (id, config, runtime) = (session.session_id(), session.copied_config(), session.runtime_env());
+    let (id, mut config, runtime) = (session.session_id(), session.copied_config(), session.runtime_env());
+    let rows = batch_rows(plan, config.batch_size());
+    if rows < config.batch_size() {
+        config = config.with_batch_size(rows);
+    }
     Arc::new(TaskContext::new(None, id, config, scalar, higher_order, aggregate, window, runtime))
 }
 
 #[async_trait]
 impl Backend for InProcess {
     async fn stream(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<SendableRecordBatchStream> {
-        Ok(execute_stream(plan, TaskPool::within(task_context(session), tracker.cancellation())?)?)
+        let context = TaskPool::within(task_context(session, &plan), tracker.cancellation())?;
+        Ok(execute_stream(plan, context)?)
     }
 
     async fn run(&self, plan: Arc<dyn ExecutionPlan>, session: &SessionContext, tracker: &Tracker) -> Result<Vec<RecordBatch>> {
         let partitions = plan.output_partitioning().partition_count();
-        let context = TaskPool::within(task_context(session), tracker.cancellation())?;
+        let context = TaskPool::within(task_context(session, &plan), tracker.cancellation())?;
         let mut tasks = JoinSet::new();
         for partition in 0..partitions {
             let stream = plan.execute(partition, Arc::clone(&context))?;

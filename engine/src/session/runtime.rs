@@ -74,15 +74,5 @@ fn build(options: &SessionOptions) -> Result<Arc<RuntimeEnv>> {
 
 /// Memory of the container if it is limited, else of the machine.
 pub(crate) fn machine_memory_bytes() -> Option<usize> {
-    let container = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok());
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
-        Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? * 1024)
-    });
-    match (container, machine) {
-        (Some(container), Some(machine)) => Some(container.min(machine)),
-        (container, machine) => container.or(machine),
-    }
+    orrery_udfs::memory::machine_bytes().and_then(|bytes| usize::try_from(bytes).ok())
 }

@@ -30,6 +30,7 @@ use orrery_engine::operators::train_model::TrainModelExec;
 use orrery_engine::planner::hints::apply_partition_hints::shuffle_dealt_rows;
 use orrery_engine::planner::join_across_tasks::settle_collected_sides;
 use orrery_engine::planner::keep_constant_rows_in_memory::keep_constant_rows_in_memory;
+use orrery_engine::planner::shorten_batches::batch_rows;
 use orrery_engine::planner::sort_by_window_keys::sort_by_window_keys;
 use orrery_engine::session::{Backend, InProcess, Tracker, Workers, bytes_read};
 use orrery_engine::{Result, planner};
@@ -154,6 +155,18 @@ fn ready_to_be_cut(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan
     Ok(keep_constant_rows_in_memory(sort_by_window_keys(plan)?)?)
 }
 
+/// The session with batches as short as the plan's rows are long: executors take the setting from the job.
+fn session_for(plan: &Arc<dyn ExecutionPlan>, session: &SessionContext) -> SessionContext {
+    let most = session.copied_config().batch_size();
+    let rows = batch_rows(plan, most);
+    if rows == most {
+        return session.clone();
+    }
+    let mut state = session.state();
+    *state.config_mut() = state.config().clone().with_batch_size(rows);
+    SessionContext::new_with_state(state)
+}
+
 #[async_trait]
 impl Backend for Cluster {
     fn configure(&self, mut builder: SessionStateBuilder) -> SessionStateBuilder {
@@ -208,6 +221,7 @@ impl Backend for Cluster {
         if self.runs_here(&plan) || self.runs_here_meanwhile(&plan).await {
             return InProcess.stream(plan, session, tracker).await;
         }
+        let session = &session_for(&plan, session);
         let plan = self.job_plan(plan, session, tracker).await?;
         let finished = self.run_job(&plan, session, tracker).await?;
         results::stream(finished, session)
@@ -217,6 +231,7 @@ impl Backend for Cluster {
         if self.runs_here(&plan) || self.runs_here_meanwhile(&plan).await {
             return InProcess.run(plan, session, tracker).await;
         }
+        let session = &session_for(&plan, session);
         let plan = self.job_plan(plan, session, tracker).await?;
         self.collect_job(&plan, session, tracker).await
     }

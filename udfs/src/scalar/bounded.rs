@@ -6,6 +6,8 @@
 mod sizes;
 mod string_concat;
 
+pub(crate) use sizes::bytes_of_slice;
+
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -28,8 +30,11 @@ use datafusion::{functions, functions_nested};
 /// Bytes that one call may make of a batch of rows.
 const LARGEST_RESULT_BYTES: u64 = 256 << 20;
 
-/// Fields that the type of a result may have, with those of its fields.
-const MOST_FIELDS: usize = 10_000;
+/// Fields that a type may have, with those of its fields: `SELECT struct(x, x) AS x FROM (SELECT struct(x, x) AS x FROM …)` has twice as many with each query.
+pub const MOST_FIELDS: usize = 10_000;
+
+/// The functions of which only the types are bounded.
+const OF_STRUCTS: [&str; 2] = ["named_struct", "struct"];
 
 /// An upper bound of the bytes of a result, or a close estimate.
 type ResultBytes = fn(&ScalarFunctionArgs) -> Result<u64>;
@@ -43,13 +48,16 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
         (functions::unicode::rpad(), sizes::pad),
         (functions_nested::repeat::array_repeat_udf(), sizes::array_repeat),
         (functions_nested::resize::array_resize_udf(), sizes::array_resize),
+        (functions_nested::replace::array_replace_all_udf(), sizes::array_replace),
+        (functions_nested::replace::array_replace_n_udf(), sizes::array_replace),
+        (functions_nested::string::array_to_string_udf(), sizes::array_to_string),
         (functions_nested::range::range_udf(), sizes::range),
         (functions_nested::range::gen_series_udf(), sizes::range),
         (functions::string::concat(), sizes::texts),
         (functions::string::concat_ws(), sizes::separated_texts),
         (functions::regex::regexp_replace(), sizes::regexp_replace),
-        (functions::core::named_struct(), sizes::all_arguments),
-        (functions::core::r#struct(), sizes::all_arguments),
+        (functions::core::named_struct(), sizes::nothing),
+        (functions::core::r#struct(), sizes::nothing),
         (functions_nested::map::map_udf(), sizes::all_arguments),
         (functions_nested::make_array::make_array_udf(), sizes::all_arguments),
         (functions_nested::concat::array_concat_udf(), sizes::all_arguments),
@@ -67,10 +75,15 @@ static BY_NAME: LazyLock<HashMap<String, Arc<ScalarUDF>>> =
 
 /// Puts the bounded functions in the place of DataFusion's where these were not looked up by name, as for `[a, b]`, and of `||` between texts.
 ///
-/// Types must have been coerced, so that both sides of a `||` are what it is evaluated on.
+/// Types must have been coerced, so that both sides of a `||` are what it is evaluated on. Structs, whose types have been looked at by now, become DataFusion's again:
+/// it knows that a field of a struct is what the struct was made of.
 pub(crate) fn bind(expr: Expr) -> Result<Transformed<Expr>> {
     expr.transform_up(|expr| {
         Ok(match expr {
+            Expr::ScalarFunction(ScalarFunction { func, args }) if OF_STRUCTS.contains(&func.name()) => match unbound(&func) {
+                Some(func) => Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })),
+                None => Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })),
+            },
             Expr::ScalarFunction(ScalarFunction { func, args }) => match BY_NAME.get(func.name()) {
                 Some(bounded) if !is_bounded(&func) => {
                     Transformed::yes(Expr::ScalarFunction(ScalarFunction { func: Arc::clone(bounded), args }))
@@ -109,7 +122,13 @@ pub(crate) fn fields_left(data_type: &DataType, fields: usize) -> Option<usize> 
     }
 }
 
-fn is_bounded(function: &ScalarUDF) -> bool {
+/// DataFusion's function, of one of these.
+fn unbound(function: &ScalarUDF) -> Option<Arc<ScalarUDF>> {
+    let function: &dyn Any = function.inner().as_ref();
+    function.downcast_ref::<Bounded>().map(|bounded| Arc::clone(&bounded.function))
+}
+
+pub(crate) fn is_bounded(function: &ScalarUDF) -> bool {
     let function: &dyn Any = function.inner().as_ref();
     function.is::<Bounded>()
 }
@@ -158,6 +177,7 @@ impl ScalarUDFImpl for Bounded {
                 LARGEST_RESULT_BYTES >> 20
             );
         }
+        crate::memory::ask(bytes, || format!("a call of {} for a batch of rows", self.name()))?;
         self.function.invoke_with_args(args)
     }
 
@@ -300,8 +320,11 @@ mod tests {
             "regexp_replace(repeat('x', 100000), 'x', repeat('y', 100000), 'g')",
             "regexp_replace(repeat('x', 100000), '(x*)', repeat('\\1', 10000))",
             "make_array(repeat('x', n * 60000000), repeat('y', n * 60000000))",
-            "named_struct('a', repeat('x', n * 60000000), 'b', repeat('y', n * 60000000))",
             "array_concat(range(n * 5000000), range(n * 5000000))",
+            "array_replace_all(array_repeat('a', 1000000), 'a', repeat('x', n * 1000))",
+            "list_replace_n(array_repeat('a', 1000000), 'a', repeat('x', n * 1000), 900000)",
+            "array_to_string(range(1000000), repeat('-', n * 1000))",
+            "array_join([array_repeat(NULL, 1000000)], '', repeat('-', n * 1000))",
             "concat(arrow_cast(repeat('x', n * 60000000), 'LargeBinary'), arrow_cast(repeat('y', n * 60000000), 'LargeBinary'))",
         ] {
             let error = answer(&format!("SELECT {call} AS x FROM t")).await.expect_err(call);
@@ -381,6 +404,11 @@ mod tests {
             "regexp_replace(repeat('x', 100000), '^x', repeat('y', 100000))",
             "make_array(n, 2)",
             "array_concat([n], [1, 2])",
+            "array_replace_all(['a', 'b', 'a'], 'a', repeat('x', n))",
+            "array_length(array_replace_all(array_repeat('a', 30000), 'b', repeat('x', n * 10000)))",
+            "array_replace_n([1, n, 1, 1], 1, 7, 2)",
+            "array_to_string([1, n, 3], '-', 'none')",
+            "array_to_string([[1, n], [3]], ', ')",
             "array_append([1], n)",
             "array_prepend(n, [1])",
             "named_struct('a', n, 'b', 'x')",

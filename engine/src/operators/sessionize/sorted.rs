@@ -17,6 +17,8 @@ use datafusion::physical_plan::windows::WindowAggExec;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 
+use crate::operators::window_partitions::WindowPartitionsExec;
+
 /// The rows of `window` over the rows that came and those that are still to come.
 pub(super) fn by_sorting(
     window: &Arc<dyn ExecutionPlan>,
@@ -34,7 +36,7 @@ pub(super) fn by_sorting(
     let keys = first.partition_by().iter().map(|key| PhysicalSortExpr::new(Arc::clone(key), Default::default()));
     let Some(order) = LexOrdering::new(keys.chain(first.order_by().iter().cloned())) else { return internal_err!("no keys") };
     let sorted = Arc::new(SortExec::new(order, rows).with_preserve_partitioning(true));
-    replace_children_if_necessary(Arc::clone(window), vec![sorted])?.execute(0, context)
+    WindowPartitionsExec::new(replace_children_if_necessary(Arc::clone(window), vec![sorted])?).execute(0, context)
 }
 
 /// Rows that can be read once.

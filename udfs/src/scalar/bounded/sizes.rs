@@ -7,12 +7,15 @@ use arrow::compute::kernels::length::length;
 use arrow::compute::{cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, Int64Type, IntervalMonthDayNanoType};
 use datafusion::common::{Result, ScalarValue};
-use datafusion::functions;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
+use datafusion::{functions, functions_nested};
 
 const NANOSECONDS_PER_DAY: i128 = 86_400_000_000_000;
 /// Of the shortest month, so that no series is longer than it is thought to be.
 const DAYS_PER_MONTH: i128 = 28;
+
+/// Bytes of a value as text for each of its own: `-128` has four, eight of a large number twenty.
+const TEXT_BYTES_PER_BYTE: u64 = 4;
 
 /// `repeat(text, n)`.
 pub(super) fn repeat(args: &ScalarFunctionArgs) -> Result<u64> {
@@ -70,19 +73,9 @@ pub(super) fn regexp_replace(args: &ScalarFunctionArgs) -> Result<u64> {
     if !flags.contains('g') {
         return Ok(over_rows(args, |row| with_matches(row, 1)));
     }
-    let counted = ScalarFunctionArgs {
-        args: vec![
-            texts.clone(),
-            pattern.clone(),
-            ColumnarValue::Scalar(ScalarValue::Int64(Some(1))),
-            ColumnarValue::Scalar(ScalarValue::Utf8(Some(flags.replace('g', ""))).cast_to(&texts.data_type())?),
-        ],
-        arg_fields: Vec::new(),
-        number_rows: args.number_rows,
-        return_field: Arc::new(Field::new("matches", DataType::Int64, true)),
-        config_options: Arc::clone(&args.config_options),
-    };
-    let matches = integers(&functions::regex::regexp_count().invoke_with_args(counted)?)?;
+    let flags = ScalarValue::Utf8(Some(flags.replace('g', ""))).cast_to(&texts.data_type())?;
+    let of = vec![texts.clone(), pattern.clone(), ColumnarValue::Scalar(ScalarValue::Int64(Some(1))), ColumnarValue::Scalar(flags)];
+    let matches = integers(&computed(&functions::regex::regexp_count(), of, DataType::Int64, args)?)?;
     Ok(over_rows(args, |row| with_matches(row, matches.at(row))))
 }
 
@@ -100,6 +93,11 @@ pub(super) fn separated_texts(args: &ScalarFunctionArgs) -> Result<u64> {
         let between = separators.at(row).saturating_mul(rest.len() as u64);
         rest.iter().fold(between, |sum: u64, lengths| sum.saturating_add(lengths.at(row)))
     }))
+}
+
+/// `struct(x, …)`: holds its arguments as they are.
+pub(super) fn nothing(_: &ScalarFunctionArgs) -> Result<u64> {
+    Ok(0)
 }
 
 /// `make_array(x, …)`, `array_concat(array, …)` and the like: all that they are given, once.
@@ -123,6 +121,61 @@ pub(super) fn array_resize(args: &ScalarFunctionArgs) -> Result<u64> {
         None => 8,
     };
     Ok(over_rows(args, |row| sizes.at(row).saturating_mul(element_bytes)))
+}
+
+/// `array_replace_all(array, from, to)` and `array_replace_n`: matches are counted only where as many as there are elements would be too much.
+pub(super) fn array_replace(args: &ScalarFunctionArgs) -> Result<u64> {
+    let [arrays, from, to, ..] = args.args.as_slice() else { return Ok(0) };
+    let (array_bytes, to_bytes, all) = (bytes_per_row(arrays)?, bytes_per_row(to)?, lengths(arrays)?);
+    let with_matches = |matches: u64| array_bytes.saturating_add(matches.saturating_mul(to_bytes));
+    let most = over_rows(args, |row| with_matches(all.at(row)));
+    if most <= super::LARGEST_RESULT_BYTES {
+        return Ok(most);
+    }
+    let removal = functions_nested::remove::array_remove_all_udf();
+    let rest = lengths(&computed(&removal, vec![arrays.clone(), from.clone()], arrays.data_type(), args)?)?;
+    Ok(over_rows(args, |row| with_matches(all.at(row).saturating_sub(rest.at(row)))))
+}
+
+/// `array_to_string(array, delimiter [, null])`: the elements as text, and what stands between them and for those that are missing.
+pub(super) fn array_to_string(args: &ScalarFunctionArgs) -> Result<u64> {
+    let Some((arrays, texts)) = args.args.split_first() else { return Ok(0) };
+    let (values, _) = column(arrays)?;
+    let elements = leaves(&values).div_ceil(values.len().max(1)) as u64;
+    let (bytes, texts) = (bytes_per_row(arrays)?, texts.iter().map(lengths).collect::<Result<Vec<_>>>()?);
+    Ok(over_rows(args, |row| {
+        let between = texts.iter().fold(0, |sum: u64, text| sum.saturating_add(text.at(row)));
+        bytes.saturating_mul(TEXT_BYTES_PER_BYTE).saturating_add(elements.saturating_mul(between))
+    }))
+}
+
+/// Elements of lists that are none themselves.
+fn leaves(values: &ArrayRef) -> usize {
+    let within = |inner: &ArrayRef, first: usize, last: usize| leaves(&inner.slice(first, last - first));
+    match values.data_type() {
+        DataType::List(_) => {
+            let list = values.as_list::<i32>();
+            within(list.values(), list.offsets()[0] as usize, list.offsets()[list.len()] as usize)
+        }
+        DataType::LargeList(_) => {
+            let list = values.as_list::<i64>();
+            within(list.values(), list.offsets()[0] as usize, list.offsets()[list.len()] as usize)
+        }
+        DataType::FixedSizeList(..) => leaves(values.as_fixed_size_list().values()),
+        _ => values.len(),
+    }
+}
+
+/// What another function makes of some of the arguments.
+fn computed(function: &ScalarUDF, of: Vec<ColumnarValue>, makes: DataType, args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let fields = of.iter().enumerate().map(|(i, value)| Arc::new(Field::new(i.to_string(), value.data_type(), true)));
+    function.invoke_with_args(ScalarFunctionArgs {
+        arg_fields: fields.collect(),
+        args: of,
+        number_rows: args.number_rows,
+        return_field: Arc::new(Field::new("computed", makes, true)),
+        config_options: Arc::clone(&args.config_options),
+    })
 }
 
 /// `range([start,] stop [, step])` and `generate_series`: of whole numbers, days and timestamps.
@@ -183,11 +236,16 @@ fn integers(argument: &ColumnarValue) -> Result<Counts> {
     Ok(Counts { values: cast_with_options(&values, &DataType::Int64, &Default::default())?, literal })
 }
 
-/// Bytes of texts and binary values.
+/// Bytes of texts and binary values, elements of lists.
 fn lengths(argument: &ColumnarValue) -> Result<Counts> {
     let (values, literal) = column(argument)?;
-    let has_bytes = values.data_type().is_string() || values.data_type().is_binary();
-    let values = if has_bytes { length(&values)? } else { ScalarValue::Int64(None).to_array_of_size(values.len())? };
+    let data_type = values.data_type();
+    let is_list = matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..));
+    let values = if is_list || data_type.is_string() || data_type.is_binary() {
+        length(&values)?
+    } else {
+        ScalarValue::Int64(None).to_array_of_size(values.len())?
+    };
     Ok(Counts { values: cast(&values, &DataType::Int64)?, literal })
 }
 
@@ -198,7 +256,7 @@ fn bytes_per_row(argument: &ColumnarValue) -> Result<u64> {
 }
 
 /// Bytes of the rows that an array has, of which Arrow's own measure counts all that lists were cut from.
-pub(super) fn bytes_of_slice(values: &ArrayRef) -> Result<usize> {
+pub(crate) fn bytes_of_slice(values: &ArrayRef) -> Result<usize> {
     let within = |inner: ArrayRef, offsets: &[usize]| -> Result<usize> {
         let (first, last) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
         Ok(bytes_of_slice(&inner.slice(first, last - first))? + size_of_val(offsets))

@@ -15,7 +15,6 @@ pub mod window;
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
@@ -54,14 +53,6 @@ pub use scalar::bounded::MOST_FIELDS;
 /// Whether a type has more fields than [`MOST_FIELDS`], those of its fields included; it is not looked at further than to tell.
 pub fn has_too_many_fields(data_type: &DataType) -> bool {
     scalar::bounded::fields_left(data_type, MOST_FIELDS).is_none()
-}
-
-/// Bytes of the values that an array has, of lists and texts that were cut from larger ones only the part that is there.
-///
-/// # Errors
-/// Arrow cannot tell the layout of a type.
-pub fn bytes_of_slice(values: &ArrayRef) -> Result<usize> {
-    scalar::bounded::bytes_of_slice(values)
 }
 
 /// Every aggregate function of this crate. `count`, `first_value`, `last_value` and `any_value` carry the names of

@@ -1,9 +1,10 @@
 //! How much memory this process may still take. What functions and operators make of a batch of rows is in no memory pool; where it may be much, it is asked here
 //! first, because memory that is not there ends the process.
 
+use std::fmt;
 use std::sync::LazyLock;
 
-use datafusion::common::{Result, resources_datafusion_err};
+use datafusion::common::{DataFusionError, Result};
 
 /// What may be taken without asking: more often than not it is there, and finding out costs a system call.
 const FREE_BYTES: u64 = 16 << 20;
@@ -26,10 +27,22 @@ pub fn machine_bytes() -> Option<u64> {
     *MACHINE_BYTES
 }
 
+/// Memory was asked for that is not there. No `ResourcesExhausted`, at which joins begin anew with less of their input at a time: it would not help.
+#[derive(Debug)]
+pub struct NoRoom(String);
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoRoom {}
+
 /// Asks for memory that is about to be taken. What others are about to take is not known: a tenth is left for them.
 ///
 /// # Errors
-/// So much is not there.
+/// [`NoRoom`]: so much is not there.
 pub fn ask(bytes: u64, what_for: impl FnOnce() -> String) -> Result<()> {
     if bytes < FREE_BYTES {
         return Ok(());
@@ -45,7 +58,8 @@ fn ask_of(machine: u64, taken: u64, bytes: u64, what_for: impl FnOnce() -> Strin
     if bytes <= room {
         return Ok(());
     }
-    Err(resources_datafusion_err!("{} would take {} MB of memory, of which {} MB are there", what_for(), bytes >> 20, room >> 20))
+    let message = format!("{} would take {} MB of memory, of which {} MB are there", what_for(), bytes >> 20, room >> 20);
+    Err(DataFusionError::External(Box::new(NoRoom(message))))
 }
 
 /// A size from a file of lines such as `VmRSS:   1234 kB`.

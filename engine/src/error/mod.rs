@@ -8,6 +8,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 use orrery_lakehouse::Error as LakehouseError;
+use orrery_udfs::memory::NoRoom;
 
 pub use wire::WireError;
 
@@ -240,6 +241,9 @@ fn classify_external(inner: Box<dyn std::error::Error + Send + Sync>) -> Error {
         Ok(error) => return *error,
         Err(inner) => inner,
     };
+    if inner.is::<NoRoom>() {
+        return Error::new(Blame::Resources, inner.to_string());
+    }
     match inner.downcast::<DataFusionError>() {
         Ok(error) => classify(*error),
         Err(other) => Error::new(Blame::Data, other.to_string()),
@@ -276,6 +280,7 @@ fn classify_ref(error: &DataFusionError) -> Error {
                 (None, None) => Error::new(Blame::Bug, text),
             };
         }
+        DataFusionError::External(inner) if inner.is::<NoRoom>() => Blame::Resources,
         DataFusionError::External(inner) => match inner.downcast_ref::<LakehouseError>() {
             Some(LakehouseError::Damaged { .. } | LakehouseError::Storage { .. } | LakehouseError::Conflict(_)) => Blame::Storage,
             Some(LakehouseError::Engine(inner)) => return classify_ref(inner),

@@ -62,7 +62,7 @@ const OPERATORS: &[(&str, Encode, Decode)] = &[
         |plan, _| Ok(hot_keys::codec::encode(plan, "ReplicateHotKeysExec")),
         |p| hot_keys::codec::decode_replicate(p.bytes, p.inputs),
     ),
-    ("RoomForRowsExec", |plan, _| Ok(room_for_rows::codec::encode(plan)), |p| room_for_rows::codec::decode(p.inputs)),
+    ("RoomForRowsExec", |plan, _| Ok(room_for_rows::codec::encode(plan)), |p| room_for_rows::codec::decode(p.bytes, p.inputs)),
     ("SaltExec", |plan, _| Ok(salt::codec::encode(plan)), |p| salt::codec::decode(p.bytes, p.inputs)),
     (
         "SaltHotKeysExec",
@@ -207,7 +207,8 @@ mod tests {
     use crate::operators::hot_keys::{HotKey, HotKeysExec};
     use crate::operators::number_rows::NumberRowsExec;
     use crate::operators::one_task::OneTaskExec;
-    use crate::operators::room_for_rows::RoomForRowsExec;
+    use crate::operators::room_for_rows::{Repeated, RoomForRowsExec};
+    use crate::operators::row_bytes::Views;
     use crate::operators::salt::SaltExec;
     use crate::operators::sessionize::SessionizeExec;
     use crate::operators::short_batches::ShortBatchesExec;
@@ -256,7 +257,10 @@ mod tests {
             Arc::clone(&hashes),
             Arc::new(KeyHashesExec::find(hashes)),
             Arc::new(BarrierExec::new(Arc::clone(&input))),
-            Arc::new(RoomForRowsExec::new(Arc::clone(&input))),
+            Arc::new(RoomForRowsExec::new(
+                Arc::clone(&input),
+                Arc::new(Repeated { columns: vec![0], lists: vec![0], views: Views::Copied }),
+            )),
             Arc::new(ShortBatchesExec::new(Arc::clone(&input))),
             Arc::new(StoppableExec::new(Arc::clone(&input))),
             Arc::new(WindowPartitionsExec::new(Arc::clone(&input))),

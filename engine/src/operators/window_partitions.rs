@@ -8,6 +8,7 @@
 //!   WindowAggExec
 //! ```
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use datafusion::common::{Result, Statistics, exec_err, internal_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::execution_plan::CardinalityEffect;
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput as _};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
@@ -29,10 +31,14 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::StreamExt as _;
 
 use crate::operators::one_child::one_child;
-use crate::operators::row_bytes::{is_copied_whole, literal_bytes, longest_row};
+use crate::operators::row_bytes::{Views, buffers_of_views, bytes_between, is_of_any_length, literal_bytes, repeated_bytes};
 
 /// Bytes that constants among the arguments may take when they are written out for each row of a partition.
 const CONSTANTS_BYTES_MAX: usize = 256 << 20;
+/// Bytes from which on a constant is counted: `1` and `'month'` are not.
+const LONG_CONSTANT_BYTES: usize = 1024;
+/// How the names of aggregates begin that give each row what a frame's rows have together.
+const COLLECTING: [&str; 2] = ["array_agg(", "string_agg("];
 /// How often the rows are there while functions are computed: as they came, and as one batch.
 const COPIES: usize = 2;
 
@@ -84,7 +90,7 @@ impl ExecutionPlan for WindowPartitionsExec {
         let computing = Computing {
             functions: window.window_expr().to_vec(),
             keys: window.window_expr().first().map(|function| function.partition_by().to_vec()).unwrap_or_default(),
-            constants_bytes: literal_bytes(&self.input),
+            constants_bytes: constants_bytes(window.window_expr()),
             schema: self.schema(),
             held: Held::new(window.input().schema(), partition, &context),
             batch_rows: context.session_config().batch_size().max(1),
@@ -173,7 +179,7 @@ impl Computing {
                 CONSTANTS_BYTES_MAX >> 20
             );
         }
-        self.ask_for_results(&chunk, longest)?;
+        self.ask_for_results(&chunk, &partitions)?;
         let mut results: Vec<Vec<ArrayRef>> = vec![Vec::with_capacity(partitions.len()); self.functions.len()];
         for rows in partitions {
             let partition = chunk.slice(rows.start, rows.len());
@@ -192,15 +198,26 @@ impl Computing {
         Ok(())
     }
 
-    /// Functions may give each of `rows` the longest value of a partition.
-    fn ask_for_results(&self, chunk: &RecordBatch, rows: usize) -> Result<()> {
-        let results = self.functions.iter().map(|function| function.field()).collect::<Result<Vec<_>>>()?;
-        let copied = results.iter().filter(|field| is_copied_whole(field.data_type())).count();
-        if copied == 0 {
-            return Ok(());
+    /// Asks for the memory of results that may be of any length: each row may get the longest value, or all that a partition has.
+    fn ask_for_results(&self, chunk: &RecordBatch, partitions: &[Range<usize>]) -> Result<()> {
+        let mut bytes = 0_usize;
+        for function in &self.functions {
+            if !is_of_any_length(function.field()?.data_type()) {
+                continue;
+            }
+            let is_collecting = is_collecting(function);
+            for column in function.expressions().iter().flat_map(collect_columns) {
+                let column = chunk.column(column.index());
+                let of_partition =
+                    |rows: &Range<usize>| bytes_between(column, rows.start, rows.end, Views::Copied).saturating_mul(rows.len());
+                let of_column = match is_collecting {
+                    true => partitions.iter().map(of_partition).fold(0, usize::saturating_add),
+                    false => repeated_bytes(column, chunk.num_rows(), Views::Copied),
+                };
+                bytes = bytes.saturating_add(of_column);
+            }
         }
-        let bytes = longest_row(chunk).saturating_mul(rows).saturating_mul(copied);
-        orrery_udfs::memory::ask(bytes as u64, || format!("a window function over {rows} rows with texts or lists as long as the longest"))
+        orrery_udfs::memory::ask(bytes as u64, || format!("a window function over {} rows", chunk.num_rows()))
     }
 
     /// The next rows that are computed, as many as a batch has at most, and of all that there are equal parts.
@@ -215,6 +232,17 @@ impl Computing {
     }
 }
 
+/// Whether a function gives each row what a frame's rows have together.
+pub(crate) fn is_collecting(function: &Arc<dyn WindowExpr>) -> bool {
+    COLLECTING.iter().any(|name| function.name().starts_with(name))
+}
+
+/// Bytes of the long constants among arguments, which are written out for each row.
+fn constants_bytes(functions: &[Arc<dyn WindowExpr>]) -> usize {
+    let arguments = functions.iter().flat_map(|function| function.expressions());
+    arguments.map(|argument| literal_bytes(&argument)).filter(|bytes| *bytes >= LONG_CONSTANT_BYTES).sum()
+}
+
 /// Rows that wait for the end of their partition.
 struct Held {
     schema: SchemaRef,
@@ -225,13 +253,26 @@ struct Held {
     /// The keys of the last row.
     last_keys: Vec<ArrayRef>,
     bytes: usize,
+    /// What views point to, which is there once however often the rows are.
+    view_buffers: HashSet<usize>,
+    view_bytes: usize,
     reservation: MemoryReservation,
 }
 
 impl Held {
     fn new(schema: SchemaRef, partition: usize, context: &TaskContext) -> Self {
         let reservation = MemoryConsumer::new(format!("WindowPartitionsExec[{partition}]")).register(context.memory_pool());
-        Self { schema, batches: Vec::new(), rows: 0, starts: Vec::new(), last_keys: Vec::new(), bytes: 0, reservation }
+        Self {
+            schema,
+            batches: Vec::new(),
+            rows: 0,
+            starts: Vec::new(),
+            last_keys: Vec::new(),
+            bytes: 0,
+            view_buffers: HashSet::new(),
+            view_bytes: 0,
+            reservation,
+        }
     }
 
     /// Rows of partitions that are known to have ended.
@@ -244,11 +285,18 @@ impl Held {
             self.starts.push(self.rows + partition);
         }
         self.last_keys = keys.iter().map(|key| key.slice(key.len() - 1, 1)).collect();
-        self.bytes += bytes_of(&batch)?;
-        self.reservation.try_resize(self.bytes.saturating_mul(COPIES))?;
+        self.count(&batch);
+        self.reservation.try_resize(self.bytes.saturating_mul(COPIES).saturating_add(self.view_bytes))?;
         self.rows += batch.num_rows();
         self.batches.push(batch);
         Ok(())
+    }
+
+    fn count(&mut self, batch: &RecordBatch) {
+        for column in batch.columns() {
+            self.bytes += bytes_between(column, 0, column.len(), Views::Shared);
+            self.view_bytes += buffers_of_views(column, &mut self.view_buffers);
+        }
     }
 
     /// Where partitions begin in a batch, which may go on with the one before it.
@@ -282,16 +330,16 @@ impl Held {
         let starts = std::mem::take(&mut self.starts);
         let ends = starts.iter().skip(1).copied().chain([rows]);
         let partitions = starts.iter().copied().zip(ends).filter(|(start, _)| *start < rows).map(|(start, end)| start..end).collect();
-        (self.rows, self.bytes) = (rest, self.batches.iter().map(bytes_of).sum::<Result<usize>>()?);
+        (self.rows, self.bytes, self.view_bytes) = (rest, 0, 0);
+        self.view_buffers.clear();
+        for batch in self.batches.clone() {
+            self.count(&batch);
+        }
         if rest > 0 {
             self.starts.push(0);
         }
         Ok((chunk, partitions))
     }
-}
-
-fn bytes_of(batch: &RecordBatch) -> Result<usize> {
-    batch.columns().iter().try_fold(0, |bytes, column| Ok(bytes + orrery_udfs::bytes_of_slice(column)?))
 }
 
 pub(crate) mod codec {
@@ -389,6 +437,28 @@ mod tests {
                 }
                 Ok(())
             })?;
+        }
+    }
+
+    #[tokio::test]
+    async fn results_for_which_there_is_no_memory_are_refused() {
+        let keys: Vec<(i64, Option<u8>)> = (0..300_000).map(|i| (i % 3, Some(9))).collect();
+        let session = session(&keys, 8192, 8192, usize::MAX);
+        for (sql, is_refused) in [
+            ("SELECT k, array_agg(s) OVER (PARTITION BY k) AS a FROM t", true),
+            (
+                "SELECT k, array_agg(k) OVER (PARTITION BY k ORDER BY s ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS a FROM t",
+                true,
+            ),
+            ("SELECT k, array_agg(s) OVER (PARTITION BY k, s) AS a FROM (SELECT k, s FROM t LIMIT 300)", false),
+            ("SELECT k, first_value(s) OVER (PARTITION BY k) AS a FROM t", false),
+        ] {
+            let ran = collect(divided(plan(&session, sql).await), session.task_ctx()).await;
+            match (ran, is_refused) {
+                (Ok(_), false) => {}
+                (Err(error), true) => assert!(error.to_string().contains("a window function over"), "{sql}: {error}"),
+                (ran, _) => panic!("{sql}: {:?}", ran.map(|_| ())),
+            }
         }
     }
 

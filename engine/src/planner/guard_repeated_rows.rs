@@ -1,16 +1,22 @@
-//! Has rows with computed texts and lists ask for memory before an operator repeats them (`operators/room_for_rows.rs`), and refuses digests of any size.
+//! Has rows with long values ask for memory before an operator repeats them (`operators/room_for_rows.rs`), and refuses digests of any size.
 //!
-//! Columns of tables are views, which are repeated without what they point to; texts and lists that a query computes are copied.
+//! ```text
+//! CrossJoinExec
+//!   RoomForRowsExec: repeated=[x]            x is a text that the query computes; columns of tables are views, whose texts a join does not copy
+//!     ProjectionExec: expr=[repeat(…) as x]
+//!   DataSourceExec
+//! ```
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion};
-use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::common::{JoinType, Result, ScalarValue, plan_err};
 use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
@@ -20,9 +26,10 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
+use datafusion::physical_plan::{ExecutionPlan, WindowExpr};
 
-use crate::operators::room_for_rows::RoomForRowsExec;
-use crate::operators::row_bytes::is_copied_whole;
+use crate::operators::room_for_rows::{Repeated, RoomForRowsExec};
+use crate::operators::row_bytes::{Views, is_copied_whole, is_of_any_length};
 
 /// Aggregates that make long values of many short ones.
 const COLLECTING: [&str; 2] = ["array_agg", "string_agg"];
@@ -45,21 +52,29 @@ impl PhysicalOptimizerRule for GuardRepeatedRows {
     }
 
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        let (mut repeats, mut makes) = (false, false);
+        let mut is_needed = false;
         plan.apply(|node| {
             check_digests(node)?;
-            repeats |= repeats_rows(node);
-            makes |= makes_long_values(node);
+            is_needed = is_needed || repeated(node).iter().any(Option::is_some);
             Ok(TreeNodeRecursion::Continue)
         })?;
-        if !(repeats && makes) {
+        if !is_needed {
             return Ok(plan);
         }
+        // Of the nodes that have been visited and whose parents have not: whether long values are made in them or below.
+        let mut make: Vec<bool> = Vec::new();
         plan.transform_up(|node| {
-            if !repeats_rows(&node) {
+            let inputs = make.split_off(make.len().saturating_sub(node.children().len()));
+            make.push(inputs.contains(&true) || makes_long_values(&node));
+            let of_inputs = repeated(&node);
+            // Columns of tables are views, which only windows copy.
+            let is_asked = |(of_input, makes): (Option<Repeated>, bool)| of_input.filter(|it| makes || it.views == Views::Copied);
+            let of_inputs: Vec<Option<Repeated>> = of_inputs.into_iter().zip(inputs).map(is_asked).collect();
+            if of_inputs.iter().all(Option::is_none) {
                 return Ok(Transformed::no(node));
             }
-            let inputs = node.children().into_iter().map(guarded).collect::<Result<Vec<_>>>()?;
+            let inputs = node.children().into_iter().zip(of_inputs).map(|(input, of_input)| guarded(input, of_input.map(Arc::new)));
+            let inputs = inputs.collect::<Result<Vec<_>>>()?;
             replace_children_if_necessary(node, inputs).map(Transformed::yes)
         })
         .data()
@@ -67,30 +82,77 @@ impl PhysicalOptimizerRule for GuardRepeatedRows {
 }
 
 /// The input with a guard over what makes its rows, below what only moves them.
-fn guarded(input: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    if !input.schema().fields().iter().any(|field| is_copied_whole(field.data_type()))
-        || !input.exists(|node| Ok(makes_long_values(node)))?
-    {
-        return Ok(Arc::clone(input));
-    }
+fn guarded(input: &Arc<dyn ExecutionPlan>, repeated: Option<Arc<Repeated>>) -> Result<Arc<dyn ExecutionPlan>> {
+    let Some(repeated) = repeated else { return Ok(Arc::clone(input)) };
     let only_moves = input.is::<RepartitionExec>()
         || input.is::<CoalescePartitionsExec>()
         || input.is::<SortPreservingMergeExec>()
         || input.is::<SortExec>();
     match input.children()[..] {
-        [below] if only_moves => replace_children_if_necessary(Arc::clone(input), vec![guarded(below)?]),
-        _ => Ok(Arc::new(RoomForRowsExec::new(Arc::clone(input)))),
+        // What keeps the first rows only leaves out those that may be long.
+        [below] if only_moves && input.fetch().is_none() => {
+            replace_children_if_necessary(Arc::clone(input), vec![guarded(below, Some(repeated))?])
+        }
+        _ => Ok(Arc::new(RoomForRowsExec::new(Arc::clone(input), repeated))),
     }
 }
 
-fn repeats_rows(node: &Arc<dyn ExecutionPlan>) -> bool {
-    node.is::<CrossJoinExec>()
-        || node.is::<NestedLoopJoinExec>()
-        || node.is::<HashJoinExec>()
-        || node.is::<SortMergeJoinExec>()
-        || node.is::<UnnestExec>()
-        || node.is::<WindowAggExec>()
-        || node.is::<BoundedWindowAggExec>()
+/// What a node repeats of each of its inputs; nothing where no value is longer than others.
+fn repeated(node: &Arc<dyn ExecutionPlan>) -> Vec<Option<Repeated>> {
+    if let Some(join) = node.downcast_ref::<HashJoinExec>() {
+        return of_join(node, *join.join_type(), join.projection.as_ref().map(AsRef::as_ref));
+    }
+    if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
+        return of_join(node, *join.join_type(), join.projection().as_ref().map(AsRef::as_ref));
+    }
+    if let Some(join) = node.downcast_ref::<SortMergeJoinExec>() {
+        return of_join(node, join.join_type(), None);
+    }
+    if node.is::<CrossJoinExec>() {
+        return of_join(node, JoinType::Inner, None);
+    }
+    if let Some(unnest) = node.downcast_ref::<UnnestExec>() {
+        let lists: Vec<usize> = unnest.list_column_indices().iter().map(|list| list.index_in_input_schema).collect();
+        let schema = unnest.input().schema();
+        let columns = copied_columns(&schema).filter(|at| !lists.contains(at)).collect();
+        return vec![some(columns, lists, Views::Shared)];
+    }
+    // Windows over whole partitions ask themselves, when they have the partition.
+    let Some(window) = node.downcast_ref::<BoundedWindowAggExec>() else { return vec![None; node.children().len()] };
+    vec![some(columns_of_results(window.window_expr(), &window.input().schema()), Vec::new(), Views::Copied)]
+}
+
+fn some(columns: Vec<usize>, lists: Vec<usize>, views: Views) -> Option<Repeated> {
+    (!columns.is_empty()).then_some(Repeated { columns, lists, views })
+}
+
+/// Of a join's sides, the columns that it puts out.
+fn of_join(node: &Arc<dyn ExecutionPlan>, join_type: JoinType, projection: Option<&[usize]>) -> Vec<Option<Repeated>> {
+    let repeats = matches!(join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full);
+    let mut before = 0;
+    let of_side = |side: &Arc<dyn ExecutionPlan>| {
+        let schema = side.schema();
+        let is_put_out = |at: &usize| repeats && projection.is_none_or(|projection| projection.contains(&(before + at)));
+        let columns = copied_columns(&schema).filter(is_put_out).collect();
+        before += schema.fields().len();
+        some(columns, Vec::new(), Views::Shared)
+    };
+    node.children().into_iter().map(of_side).collect()
+}
+
+fn copied_columns(schema: &SchemaRef) -> impl Iterator<Item = usize> {
+    schema.fields().iter().enumerate().filter(|(_, field)| is_copied_whole(field.data_type())).map(|(at, _)| at)
+}
+
+/// The columns that functions whose results may be of any length are computed from.
+fn columns_of_results(functions: &[Arc<dyn WindowExpr>], schema: &SchemaRef) -> Vec<usize> {
+    let is_long = |function: &&Arc<dyn WindowExpr>| function.field().is_ok_and(|field| is_of_any_length(field.data_type()));
+    let arguments = functions.iter().filter(is_long).flat_map(|function| function.expressions());
+    let columns = arguments.flat_map(|argument| collect_columns(&argument)).map(|column| column.index());
+    let mut columns: Vec<usize> = columns.filter(|at| is_of_any_length(schema.field(*at).data_type())).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
 }
 
 fn makes_long_values(node: &Arc<dyn ExecutionPlan>) -> bool {
@@ -125,7 +187,7 @@ fn check_digests(node: &Arc<dyn ExecutionPlan>) -> Result<()> {
     for (name, arguments) in calls.chain(windows) {
         let Some((_, count)) = DIGESTS.iter().find(|(digest, _)| *digest == name) else { continue };
         let Some(literal) = arguments.get(count - 1).and_then(|argument| argument.downcast_ref::<Literal>()) else { continue };
-        let centroids = literal.value().cast_to(&datafusion::arrow::datatypes::DataType::UInt64);
+        let centroids = literal.value().cast_to(&DataType::UInt64);
         if !matches!(centroids, Ok(ScalarValue::UInt64(Some(centroids))) if centroids <= CENTROIDS_MAX) {
             return plan_err!("{name}: argument {count}, centroids, must be a number up to {CENTROIDS_MAX}, found {}", literal.value());
         }
@@ -138,6 +200,7 @@ mod tests {
     use datafusion::physical_plan::displayable;
 
     use crate::planner::testing::{assert_same_rows, ours};
+    use crate::{Blame, Error};
 
     const GUARD: &str = "RoomForRowsExec";
 
@@ -149,14 +212,18 @@ mod tests {
     #[tokio::test]
     async fn rows_with_computed_texts_and_lists_are_guarded_where_they_are_repeated() {
         let texts = "(SELECT id, repeat(kind, id % 3) AS x FROM events)";
-        let lists = "(SELECT user_id, array_agg(id) AS ids FROM events GROUP BY user_id)";
+        let lists = "(SELECT user_id, array_agg(id ORDER BY id) AS ids, max(kind || 'x') AS x FROM events GROUP BY user_id)";
         for (sql, count) in [
             (format!("SELECT t.x, e.id FROM {texts} t JOIN events e ON e.id = t.id"), 1),
-            (format!("SELECT t.x, e.id FROM {texts} t CROSS JOIN (SELECT id FROM events WHERE id < 3) e"), 1),
+            (format!("SELECT t.x, e.id FROM {texts} t CROSS JOIN (SELECT id FROM events WHERE id < 3) e WHERE t.id < 100"), 1),
             (format!("SELECT t.x, l.ids FROM {texts} t JOIN {lists} l ON l.user_id = t.id"), 2),
-            (format!("SELECT user_id, unnest(ids) AS id FROM {lists}"), 1),
+            (format!("SELECT user_id, unnest(ids) AS id FROM {lists}"), 0),
+            (format!("SELECT user_id, x, unnest(ids) AS id FROM {lists}"), 1),
             (format!("SELECT id, lag(x) OVER (ORDER BY id) AS y FROM {texts}"), 1),
-            (format!("SELECT id, max(x) OVER (PARTITION BY id % 7) AS y FROM {texts}"), 1),
+            (format!("SELECT id, x, row_number() OVER (ORDER BY id) AS y FROM {texts}"), 0),
+            ("SELECT id, lag(brand) OVER (ORDER BY id) AS y FROM events".to_string(), 1),
+            (format!("SELECT e.id FROM events e WHERE e.kind IN (SELECT x FROM {texts} t WHERE t.id < 10)"), 0),
+            (format!("SELECT e.id, t.id AS other FROM {texts} t JOIN events e ON e.id = t.id"), 0),
             ("SELECT a.id, b.brand FROM events a JOIN events b ON a.id = b.user_id".to_string(), 0),
             (format!("SELECT id, x FROM {texts} ORDER BY x, id"), 0),
         ] {
@@ -170,12 +237,16 @@ mod tests {
         let context = ours().await.unwrap();
         let long = "(SELECT repeat('x', value * 200000000) AS x FROM generate_series(1, 1))";
         for sql in [
-            format!("SELECT a.x FROM {long} a CROSS JOIN events"),
-            format!("SELECT x, unnest(range(10000)) FROM {long}"),
-            format!("SELECT first_value(x) OVER () FROM (SELECT x FROM {long} UNION ALL SELECT brand FROM events)"),
+            format!(
+                "SELECT arrow_cast(a.x, 'LargeUtf8') AS x FROM (SELECT arrow_cast(x, 'LargeUtf8') AS x FROM {long}) a CROSS JOIN events"
+            ),
+            format!("SELECT x, unnest(range(10000)) FROM (SELECT arrow_cast(x, 'LargeUtf8') AS x FROM {long})"),
+            format!("SELECT lag(x, 1, arrow_cast('', 'LargeUtf8')) OVER () FROM (SELECT arrow_cast(x, 'LargeUtf8') AS x FROM {long})"),
+            format!("SELECT [a.x] AS x FROM (SELECT [x] AS x FROM {long}) a CROSS JOIN events"),
         ] {
-            let refused = context.sql(&sql).await.unwrap().collect().await.unwrap_err().to_string();
-            assert!(refused.contains("a batch of 8192 rows as long as the longest"), "{sql}: {refused}");
+            let refused = Error::from(context.sql(&sql).await.unwrap().collect().await.unwrap_err());
+            assert!(refused.message.contains("rows as long as the longest of those that are joined"), "{sql}: {refused}");
+            assert_eq!(refused.blame, Blame::Resources);
         }
     }
 

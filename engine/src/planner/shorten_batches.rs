@@ -13,7 +13,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _, TreeNodeRecursion, TreeNodeVisitor};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -21,14 +21,17 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::memory::LazyMemoryExec;
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::union::UnionExec;
 
-use crate::operators::row_bytes::{literal_bytes, longest_row};
+use crate::operators::row_bytes::{Views, literal_bytes, longest_value};
 use crate::operators::short_batches::ShortBatchesExec;
 
 /// Bytes that the columns of a batch may take by what is known when a plan is made.
 const BATCH_BYTES: usize = 64 << 20;
 /// Bytes of a column's value where nothing is known of it.
 const VALUE_BYTES: usize = 8;
+/// Bytes from which on literals are worth shorter batches by themselves.
+const LONG_LITERAL_BYTES: usize = 1024;
 /// Rows in memory that are longer than this on average are looked at one by one.
 const LONG_ROW_BYTES: usize = 128;
 
@@ -47,8 +50,7 @@ impl PhysicalOptimizerRule for ShortenBatches {
 
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let most = config.execution.batch_size.get();
-        let is_short = batch_rows(&plan, most) < most;
-        if !is_short {
+        if batch_rows(&plan, most) == most {
             return Ok(plan);
         }
         plan.transform_up(|node| {
@@ -56,11 +58,13 @@ impl PhysicalOptimizerRule for ShortenBatches {
             if node.is::<LazyMemoryExec>() {
                 return Ok(Transformed::yes(short(&node)));
             }
-            if literal_bytes(&node) == 0 {
-                return Ok(Transformed::no(node));
+            match node.children()[..] {
+                [input] if own_literal_bytes(&node) >= LONG_LITERAL_BYTES => {
+                    let input = short(input);
+                    replace_children_if_necessary(node, vec![input]).map(Transformed::yes)
+                }
+                _ => Ok(Transformed::no(node)),
             }
-            let inputs = node.children().into_iter().map(short).collect();
-            replace_children_if_necessary(node, inputs).map(Transformed::yes)
         })
         .data()
     }
@@ -68,16 +72,31 @@ impl PhysicalOptimizerRule for ShortenBatches {
 
 /// The rows of a batch of a plan: `most`, or fewer where its rows are long.
 pub fn batch_rows(plan: &Arc<dyn ExecutionPlan>, most: usize) -> usize {
-    let (mut literals, mut values, mut widest) = (0, 0, 0);
-    // The closure does not fail.
-    let _ = plan.apply(|node| {
-        literals += literal_bytes(node);
-        values += longest_row_bytes(node);
-        widest = widest.max(node.schema().fields().len());
-        Ok(TreeNodeRecursion::Continue)
-    });
-    let row_bytes = literals + values + widest * VALUE_BYTES;
+    let mut rows = LongRows::default();
+    // Counting does not fail.
+    let _ = plan.visit(&mut rows);
+    let row_bytes = rows.of_inputs.iter().sum::<usize>() + rows.widest * VALUE_BYTES;
     most.min(BATCH_BYTES / row_bytes.max(1)).max(1)
+}
+
+/// What rows have at least, besides their columns.
+#[derive(Default)]
+struct LongRows {
+    /// Of the nodes that have been visited and whose parents have not.
+    of_inputs: Vec<usize>,
+    widest: usize,
+}
+
+impl TreeNodeVisitor<'_> for LongRows {
+    type Node = Arc<dyn ExecutionPlan>;
+
+    fn f_up(&mut self, node: &Arc<dyn ExecutionPlan>) -> Result<TreeNodeRecursion> {
+        let inputs = self.of_inputs.split_off(self.of_inputs.len().saturating_sub(node.children().len()));
+        let of_inputs = if node.is::<UnionExec>() { inputs.into_iter().max().unwrap_or(0) } else { inputs.into_iter().sum() };
+        self.of_inputs.push(of_inputs + own_literal_bytes(node) + longest_row_in_memory(node));
+        self.widest = self.widest.max(node.schema().fields().len());
+        Ok(TreeNodeRecursion::Continue)
+    }
 }
 
 fn short(input: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
@@ -87,15 +106,29 @@ fn short(input: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     }
 }
 
-/// Bytes of the longest of the rows that a node has in memory, as `VALUES` are.
-fn longest_row_bytes(node: &Arc<dyn ExecutionPlan>) -> usize {
-    let source = node.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
-    let Some(memory) = source.and_then(|source| source.downcast_ref::<MemorySourceConfig>()) else { return 0 };
-    memory.partitions().iter().flatten().map(longest_of).max().unwrap_or(0)
+/// Bytes of the literals in a node's expressions that stand in each row.
+fn own_literal_bytes(node: &Arc<dyn ExecutionPlan>) -> usize {
+    let mut bytes = 0;
+    // The closure does not fail.
+    let _ = node.apply_expressions(&mut |expr| {
+        bytes += literal_bytes(expr);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    bytes
 }
 
-fn longest_of(batch: &RecordBatch) -> usize {
-    if batch.get_array_memory_size() <= batch.num_rows().saturating_mul(LONG_ROW_BYTES) { 0 } else { longest_row(batch) }
+/// Bytes of the longest of the rows that a node has in memory, as `VALUES` are.
+fn longest_row_in_memory(node: &Arc<dyn ExecutionPlan>) -> usize {
+    let source = node.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
+    let Some(memory) = source.and_then(|source| source.downcast_ref::<MemorySourceConfig>()) else { return 0 };
+    memory.partitions().iter().flatten().map(longest_row).max().unwrap_or(0)
+}
+
+fn longest_row(batch: &RecordBatch) -> usize {
+    if batch.get_array_memory_size() <= batch.num_rows().saturating_mul(LONG_ROW_BYTES) {
+        return 0;
+    }
+    batch.columns().iter().map(|column| longest_value(column, Views::Shared)).sum()
 }
 
 #[cfg(test)]
@@ -126,6 +159,8 @@ mod tests {
             (format!("SELECT '{long}' AS x FROM events"), 671),
             (format!("SELECT CASE WHEN id > 5 THEN '{long}' ELSE brand END AS x FROM events"), 670),
             (format!("SELECT count(*) FROM events WHERE brand IN ({})", list.join(", ")), MOST),
+            (format!("SELECT id FROM events WHERE brand < '{long}' OR regexp_like(kind, '{long}')"), MOST),
+            (format!("SELECT '{long}' AS x FROM events UNION ALL SELECT '{long}' FROM events"), 671),
             (format!("SELECT x, id FROM (VALUES ('a'), ('{long}'), ('b')) AS v(x) CROSS JOIN events"), 671),
             (format!("SELECT {} FROM events", columns.join(", ")), 2796),
             ("SELECT repeat('x', 200000000) AS x FROM events".to_string(), 1),

@@ -19,6 +19,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 
+use crate::operators::room_for_rows::RoomForRowsExec;
 use crate::operators::short_batches::ShortBatchesExec;
 use crate::operators::window_partitions::WindowPartitionsExec;
 
@@ -64,7 +65,7 @@ fn is_sorted_by(plan: &Arc<dyn ExecutionPlan>, keys: &Keys) -> bool {
 /// The input of an operator that passes the order of its rows on, and what the keys are there.
 fn below<'a>(plan: &'a Arc<dyn ExecutionPlan>, keys: &Keys) -> Option<Below<'a>> {
     let [input] = plan.children()[..] else { return None };
-    if plan.is::<ShortBatchesExec>() || plan.is::<WindowPartitionsExec>() {
+    if plan.is::<ShortBatchesExec>() || plan.is::<WindowPartitionsExec>() || plan.is::<RoomForRowsExec>() {
         return Some((input, keys.to_vec()));
     }
     if plan.is::<WindowAggExec>() || plan.is::<BoundedWindowAggExec>() {

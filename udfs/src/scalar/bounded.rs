@@ -6,8 +6,6 @@
 mod sizes;
 mod string_concat;
 
-pub(crate) use sizes::bytes_of_slice;
-
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};

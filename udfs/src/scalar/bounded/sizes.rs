@@ -14,8 +14,8 @@ const NANOSECONDS_PER_DAY: i128 = 86_400_000_000_000;
 /// Of the shortest month, so that no series is longer than it is thought to be.
 const DAYS_PER_MONTH: i128 = 28;
 
-/// Bytes of a value as text for each of its own: `-128` has four, eight of a large number twenty.
-const TEXT_BYTES_PER_BYTE: u64 = 4;
+/// Bytes of a number, a time or the like as a text, at most.
+const VALUE_AS_TEXT_BYTES: u64 = 48;
 
 /// `repeat(text, n)`.
 pub(super) fn repeat(args: &ScalarFunctionArgs) -> Result<u64> {
@@ -141,17 +141,19 @@ pub(super) fn array_replace(args: &ScalarFunctionArgs) -> Result<u64> {
 pub(super) fn array_to_string(args: &ScalarFunctionArgs) -> Result<u64> {
     let Some((arrays, texts)) = args.args.split_first() else { return Ok(0) };
     let (values, _) = column(arrays)?;
-    let elements = leaves(&values).div_ceil(values.len().max(1)) as u64;
-    let (bytes, texts) = (bytes_per_row(arrays)?, texts.iter().map(lengths).collect::<Result<Vec<_>>>()?);
+    let (elements, bytes) = as_texts(&values)?;
+    let per_row = |sum: u64| sum.div_ceil(values.len().max(1) as u64);
+    let (elements, bytes, texts) = (per_row(elements), per_row(bytes), texts.iter().map(lengths).collect::<Result<Vec<_>>>()?);
     Ok(over_rows(args, |row| {
         let between = texts.iter().fold(0, |sum: u64, text| sum.saturating_add(text.at(row)));
-        bytes.saturating_mul(TEXT_BYTES_PER_BYTE).saturating_add(elements.saturating_mul(between))
+        bytes.saturating_add(elements.saturating_mul(between))
     }))
 }
 
-/// Elements of lists that are none themselves.
-fn leaves(values: &ArrayRef) -> usize {
-    let within = |inner: &ArrayRef, first: usize, last: usize| leaves(&inner.slice(first, last - first));
+/// How many elements lists have that are none themselves, and how long they are as texts.
+fn as_texts(values: &ArrayRef) -> Result<(u64, u64)> {
+    let within = |inner: &ArrayRef, first: usize, last: usize| as_texts(&inner.slice(first, last - first));
+    let elements = values.len() as u64;
     match values.data_type() {
         DataType::List(_) => {
             let list = values.as_list::<i32>();
@@ -161,8 +163,13 @@ fn leaves(values: &ArrayRef) -> usize {
             let list = values.as_list::<i64>();
             within(list.values(), list.offsets()[0] as usize, list.offsets()[list.len()] as usize)
         }
-        DataType::FixedSizeList(..) => leaves(values.as_fixed_size_list().values()),
-        _ => values.len(),
+        DataType::FixedSizeList(..) => as_texts(values.as_fixed_size_list().values()),
+        data_type if data_type.is_string() => {
+            let lengths = cast(&length(values)?, &DataType::Int64)?;
+            let bytes = lengths.as_primitive::<Int64Type>().iter().flatten().sum::<i64>();
+            Ok((elements, u64::try_from(bytes).unwrap_or(0)))
+        }
+        _ => Ok((elements, elements.saturating_mul(VALUE_AS_TEXT_BYTES))),
     }
 }
 
@@ -256,7 +263,7 @@ fn bytes_per_row(argument: &ColumnarValue) -> Result<u64> {
 }
 
 /// Bytes of the rows that an array has, of which Arrow's own measure counts all that lists were cut from.
-pub(crate) fn bytes_of_slice(values: &ArrayRef) -> Result<usize> {
+pub(super) fn bytes_of_slice(values: &ArrayRef) -> Result<usize> {
     let within = |inner: ArrayRef, offsets: &[usize]| -> Result<usize> {
         let (first, last) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
         Ok(bytes_of_slice(&inner.slice(first, last - first))? + size_of_val(offsets))

@@ -8,7 +8,7 @@ use datafusion::common::{DataFusionError, Result};
 
 /// What may be taken without asking: more often than not it is there, and finding out costs a system call.
 const FREE_BYTES: u64 = 16 << 20;
-/// Of a machine's or container's memory, what a process may have in all.
+/// Of a machine's or container's memory, what a process may have in all; and of what is free, how much it may take at a time.
 const PROCESS_SHARE: (u64, u64) = (9, 10);
 
 static MACHINE_BYTES: LazyLock<Option<u64>> = LazyLock::new(|| {
@@ -48,13 +48,18 @@ pub fn ask(bytes: u64, what_for: impl FnOnce() -> String) -> Result<()> {
         return Ok(());
     }
     match (machine_bytes(), field_of("/proc/self/status", "VmRSS:")) {
-        (Some(machine), Some(taken)) => ask_of(machine, taken, bytes, what_for),
+        (Some(machine), Some(taken)) => {
+            // Other processes may have taken the rest.
+            let free = field_of("/proc/meminfo", "MemAvailable:").unwrap_or(machine);
+            ask_of(machine, taken, free, bytes, what_for)
+        }
         _ => Ok(()),
     }
 }
 
-fn ask_of(machine: u64, taken: u64, bytes: u64, what_for: impl FnOnce() -> String) -> Result<()> {
-    let room = (machine / PROCESS_SHARE.1 * PROCESS_SHARE.0).saturating_sub(taken);
+fn ask_of(machine: u64, taken: u64, free: u64, bytes: u64, what_for: impl FnOnce() -> String) -> Result<()> {
+    let share = |of: u64| of / PROCESS_SHARE.1 * PROCESS_SHARE.0;
+    let room = share(machine).saturating_sub(taken).min(share(free));
     if bytes <= room {
         return Ok(());
     }
@@ -76,9 +81,11 @@ mod tests {
     #[test]
     fn what_is_not_there_is_refused() {
         let what_for = || "a join".to_string();
-        assert!(ask_of(10 << 30, 1 << 30, 7 << 30, what_for).is_ok());
-        let refused = ask_of(10 << 30, 3 << 30, 7 << 30, what_for).unwrap_err().to_string();
+        const GB: u64 = 1 << 30;
+        assert!(ask_of(10 * GB, GB, 9 * GB, 7 * GB, what_for).is_ok());
+        let refused = ask_of(10 * GB, 3 * GB, 10 * GB, 7 * GB, what_for).unwrap_err().to_string();
         assert!(refused.contains("a join would take 7168 MB of memory, of which 6144 MB are there"), "{refused}");
+        assert!(ask_of(10 * GB, GB, 5 * GB, 7 * GB, what_for).is_err());
         assert!(ask(1 << 20, what_for).is_ok());
         if machine_bytes().is_some() {
             assert!(ask(u64::MAX / 2, what_for).is_err());

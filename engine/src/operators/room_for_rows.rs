@@ -5,17 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, Statistics, internal_err};
+use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::execution_plan::CardinalityEffect;
-use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
 use futures::TryStreamExt as _;
 
-use crate::operators::one_child::one_child;
+use crate::operators::one_child::{hands_rows_on, has_statistics_of_child, one_child};
 use crate::operators::row_bytes::{Views, longest_elements, repeated_bytes};
 
 /// Which values are repeated, and how.
@@ -55,21 +51,7 @@ impl ExecutionPlan for RoomForRowsExec {
         "RoomForRowsExec"
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn apply_expressions(&self, _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
+    hands_rows_on!();
 
     one_child!(self, input => Self::new(input, Arc::clone(&self.repeated)));
 
@@ -81,18 +63,7 @@ impl ExecutionPlan for RoomForRowsExec {
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), checked)))
     }
 
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        vec![ChildStats::At(partition)]
-    }
-
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        let Some(input) = inputs.first() else { return internal_err!("RoomForRowsExec has one child") };
-        Ok(Arc::clone(input))
-    }
-
-    fn cardinality_effect(&self) -> CardinalityEffect {
-        CardinalityEffect::Equal
-    }
+    has_statistics_of_child!();
 }
 
 impl Repeated {

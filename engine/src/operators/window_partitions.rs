@@ -34,8 +34,8 @@ use crate::operators::row_bytes::{Views, buffers_of_views, bytes_between, is_of_
 const CONSTANTS_BYTES_MAX: usize = 256 << 20;
 /// Bytes from which on a constant is counted: `1` and `'month'` are not.
 const LONG_CONSTANT_BYTES: usize = 1024;
-/// How the names of aggregates begin that give each row what a frame's rows have together.
-const COLLECTING: [&str; 2] = ["array_agg(", "string_agg("];
+/// Aggregates that make long values of many short ones; over a window each row gets what its frame's rows have together.
+pub(crate) const COLLECTING: [&str; 2] = ["array_agg", "string_agg"];
 /// How often the rows are there while functions are computed: as they came, and as one batch.
 const COPIES: usize = 2;
 
@@ -204,9 +204,14 @@ impl Computing {
     }
 }
 
+/// The name of a window's function, which is told by the name of its column only.
+pub(crate) fn function_name(function: &Arc<dyn WindowExpr>) -> &str {
+    function.name().split('(').next().unwrap_or_default()
+}
+
 /// Whether a function gives each row what a frame's rows have together.
 pub(crate) fn is_collecting(function: &Arc<dyn WindowExpr>) -> bool {
-    COLLECTING.iter().any(|name| function.name().starts_with(name))
+    COLLECTING.contains(&function_name(function))
 }
 
 /// Bytes of the long constants among arguments, which are written out for each row.

@@ -30,9 +30,8 @@ use datafusion::physical_plan::{ExecutionPlan, WindowExpr};
 
 use crate::operators::room_for_rows::{Repeated, RoomForRowsExec};
 use crate::operators::row_bytes::{Views, is_copied_whole, is_of_any_length};
+use crate::operators::window_partitions::{COLLECTING, function_name};
 
-/// Aggregates that make long values of many short ones.
-const COLLECTING: [&str; 2] = ["array_agg", "string_agg"];
 /// Aggregates that take the number of a digest's centroids as their last argument, and with how many arguments they do.
 const DIGESTS: [(&str, usize); 2] = [("approx_percentile_cont", 3), ("approx_percentile_cont_with_weight", 4)];
 /// Centroids of a digest, of which memory is taken at once; a hundred is what it has if nothing is said.
@@ -182,8 +181,7 @@ fn check_digests(node: &Arc<dyn ExecutionPlan>) -> Result<()> {
         (_, Some(window)) => window.window_expr(),
         _ => &[],
     };
-    // A window's function is known by the name of its column only, which begins with it.
-    let windows = windows.iter().map(|call| (call.name().split('(').next().unwrap_or_default().to_string(), call.expressions()));
+    let windows = windows.iter().map(|call| (function_name(call).to_string(), call.expressions()));
     for (name, arguments) in calls.chain(windows) {
         let Some((_, count)) = DIGESTS.iter().find(|(digest, _)| *digest == name) else { continue };
         let Some(literal) = arguments.get(count - 1).and_then(|argument| argument.downcast_ref::<Literal>()) else { continue };
